@@ -99,7 +99,7 @@ def build_api(
         calls.health.note_damage(error)
         shared.noticing.note_damage(error)
 
-    pages = build_pages(shared, slow_pool, reference=calls.reference)
+    pages = build_pages(shared, slow_pool, reference=calls.reference, sandbox=sandbox is not None)
     routes = build_routes(calls, pages, page_prefixes=PREFIXES)
     calls.reference.routes = routes.routes
     if sandbox is not None:

@@ -56,6 +56,7 @@ from openengagement.portal.series import CHART_GROUPINGS
 from openengagement.portal.sharing import SharingPage
 from openengagement.portal.sign_in import SignIn, SignInMethods
 from openengagement.portal.sign_in_parts import SignInParts
+from openengagement.portal.style_guide import StyleGuide
 from openengagement.portal.tweet_views import TweetViews
 from openengagement.portal.viewing import Viewing
 from openengagement.query import Query
@@ -67,8 +68,10 @@ if TYPE_CHECKING:
     from openengagement.portal.oidc import OidcSignIn
 
 
-def build_pages(shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Reference) -> Pages:
-    """Build the pages."""
+def build_pages(
+    shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Reference, sandbox: bool
+) -> Pages:
+    """Build the pages. Only the sandbox has a style guide."""
     registry, settings = shared.folder.registry, shared.settings
     sessions = BrowserSessions(
         registry, shared.folder.keyring, days=settings.session_days, now_s=shared.now_s
@@ -107,6 +110,7 @@ def build_pages(shared: Shared, slow_pool: ThreadPoolExecutor, *, reference: Ref
         oidc=_build_oidc(shared, renderer, sign_in=sign_in),
         reference=ApiReference(renderer, lambda: reference.document),
         language=LanguageChoice(languages),
+        style_guide=StyleGuide(renderer, now_s=shared.now_s) if sandbox else None,
     )
     proven = settings.managers_need_second_factor
     managers = Access.PROVEN_MANAGER if proven else Access.MANAGER
@@ -256,7 +260,7 @@ def _build_figure_pages(
     return FigurePages(
         home=Home(renderer, tweets=tweets, apps=own_apps, shares=shares),
         overview=Overview(renderer, account_figures, views=views),
-        explorer=Explorer(renderer, figures, tweets=tweets, views=views),
+        explorer=Explorer(renderer, figures, account_figures=account_figures, views=views),
         charts=Charts(renderer, figures, tweets=tweets, views=views, now_s=now_s),
         viewing=Viewing(renderer, shares, now_s=shared.now_s),
     )

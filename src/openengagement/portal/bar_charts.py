@@ -60,7 +60,7 @@ class BarChart:
 
 def draw_bars(bars: Sequence[Bar], period: Period, *, is_rate: bool) -> BarChart:
     """Draw the bars of a period. A rate is a line."""
-    slots = max(len(bars), -(-period.full_hours // period.bar_hours))
+    slots = max(len(bars), len(period.edges) - 1)
     most = max((each for bar in bars for each in (bar.value, bar.before) if each), default=0)
     step, count = _steps(most, is_rate=is_rate)
     top = step * count
@@ -70,7 +70,7 @@ def draw_bars(bars: Sequence[Bar], period: Period, *, is_rate: bool) -> BarChart
     return BarChart(
         columns=columns,
         ticks=[_tick(step * number, is_rate=is_rate) for number in range(count, -1, -1)],
-        labels=_time_labels(bars, slots, bar_hours=period.bar_hours),
+        labels=_time_labels(bars, slots, period=period),
         is_line=is_rate,
         line=_path([(each.middle, each.top) for each in done if each.bar.value is not None]),
         line_running=_path(
@@ -86,9 +86,9 @@ def draw_bars(bars: Sequence[Bar], period: Period, *, is_rate: bool) -> BarChart
     )
 
 
-def draw_spark(bars: Sequence[Bar]) -> str:
+def draw_spark(numbers: Sequence[Number]) -> str:
     """Draw the path of a sparkline in a square of 100 by 100."""
-    values = [bar.value or 0 for bar in bars]
+    values = [number or 0 for number in numbers]
     most = max(values, default=0)
     if most <= 0:
         return "M0 98H100"
@@ -142,21 +142,22 @@ def _tick(value: float, *, is_rate: bool) -> str:
     return formats.tick(value) if is_rate else formats.compact(int(value))
 
 
-def _time_labels(bars: Sequence[Bar], slots: int, *, bar_hours: int) -> list[tuple[float, str]]:
+def _time_labels(bars: Sequence[Bar], slots: int, *, period: Period) -> list[tuple[float, str]]:
     """Label some of the times. Blocks of hours are labelled by their day, at its start."""
+    bar_hours = period.bar_hours
     each = DAY_HOURS // bar_hours if 1 < bar_hours < DAY_HOURS else 1
     every = each * -(-slots // (each * _LABELS))
     offset = 0 if each > 1 else (len(bars) - 1) % every
     return [
-        (round(100 * (place + 0.5) / slots, 3), _time_label(bar.hour, bar_hours))
+        (round(100 * (place + 0.5) / slots, 3), _time_label(bar.hour, period))
         for place, bar in enumerate(bars)
         if place % every == offset
     ]
 
 
-def _time_label(hour: int, bar_hours: int) -> str:
-    formats, at_s = current().formats, hour * HOUR_S
-    return formats.hour(at_s) if bar_hours == 1 else formats.short_day(at_s)
+def _time_label(hour: int, period: Period) -> str:
+    formats, at_s, rules = current().formats, hour * HOUR_S, period.zone.rules
+    return formats.hour(at_s, rules) if period.bar_hours == 1 else formats.short_day(at_s, rules)
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:

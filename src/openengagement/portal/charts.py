@@ -19,6 +19,7 @@ from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import NO_FAULTS, PageRenderer, redirect
 from openengagement.portal.series import (
     LABELS,
+    LINES_MAX,
     RATE,
     TIMED_TYPES,
     Chart,
@@ -30,6 +31,7 @@ from openengagement.portal.series import (
     shape_chart,
 )
 from openengagement.portal.tweet_views import TweetView, TweetViews
+from openengagement.portal.zones import describe_other, read_zone
 from openengagement.stores.contract import TweetStore
 
 _PATH: Final = "/explore/compare"
@@ -65,7 +67,10 @@ class Charts:
             return self._refuse(request, query, error=error)
         api_request = build_request(query, today=self._today())
         described = self._describe(chart)
+        zone = read_zone(request.query, request.cookies)
         context = {
+            "zone": zone,
+            "other_zone": describe_other(zone, query.parameters(), path=request.base + _PATH),
             "scripts": _SCRIPTS,
             "pictures": True,
             "faults": NO_FAULTS,
@@ -74,6 +79,8 @@ class Charts:
             "rows": _rows(chart),
             "total": format_number(chart.total),
             "too_old": [described[tweet_id].name for tweet_id in chart.too_old],
+            "order": ",".join(map(str, _order(chart))),
+            "largest": LINES_MAX - 1 if len(chart.columns) > LINES_MAX else 0,
             "nothing": not any(any(row) for row in chart.rows),
             "span": _("%(first)s to %(last)s UTC", first=chart.times[0], last=chart.times[-1]),
             "file": request.file_name(_file_name(query, chart)),
@@ -126,9 +133,9 @@ class Charts:
         for title, days in spans.items():
             start = (today - timedelta(days)).isoformat() if days else ""
             end = today.isoformat() if days else ""
-            link = urlencode(query.parameters(start=start, end=end, by="day" if days else ""))
+            link = _link(path, query, start=start, end=end, by="day" if days else "")
             current = (query.start, query.end) == (start, end)
-            tabs.append({"title": title, "href": f"{path}?{link}", "current": current})
+            tabs.append({"title": title, "href": link, "current": current})
         choose = urlencode({"tweet_ids": ",".join(query.tweet_ids)})
         count = len(query.tweet_ids)
         title = ngettext(
@@ -143,6 +150,7 @@ class Charts:
             "tabs": tabs,
             "metrics": {name: LABELS[name] for name in (*TIMED_TYPES, RATE)},
             "today": today.isoformat(),
+            "other_lines": _link(path, query, lines="" if query.every_line else "all"),
             "choose": f"{request.base}/explore?{choose}",
         }
 
@@ -152,6 +160,19 @@ class Charts:
 
     def _today(self) -> date:
         return utc_datetime(self._now_s()).date()
+
+
+def _link(path: str, query: ChartQuery, **changes: str) -> str:
+    """Return the address of a chart with changes."""
+    return f"{path}?{urlencode(query.parameters(**changes))}"
+
+
+def _order(chart: Chart) -> list[int]:
+    """Return the columns of a chart, the largest first."""
+    if len(chart.columns) == 1:
+        return [0]
+    places = {name: at for at, name in enumerate(chart.columns)}
+    return [places[rank.tweet_id] for rank in chart.ranking]
 
 
 def _file_name(query: ChartQuery, chart: Chart) -> str:

@@ -72,8 +72,8 @@ DECISIONS: Final[Mapping[str, Decision]] = {
     "limits": Decision(
         {},
         gettext_noop(
-            "%(app)s has new limits. Requests a minute: %(per_minute)s. Contracted handles a month: "
-            "%(handles)s."
+            "%(app)s has new limits. Requests a minute: %(per_minute)s. Contracted handles a "
+            "month: %(handles)s."
         ),
     ),
 }

@@ -65,6 +65,7 @@ _MEASURED_BY_MANY: Final = Refusal(
 )
 # For a person who is signed in. The form of anybody else may have FORM_MAX_BYTES.
 _SIGNED_IN_FORM_MAX_BYTES: Final = 65_536
+_COMPRESSED: Final = (Load.FIGURES, Load.LONG)
 _RETRY_AFTER_S: Final = "2"
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _MISSING: Final = Refusal(
@@ -178,9 +179,7 @@ class Pages:
         choose_language(page_request, self._renderer.languages)
         handler = cast("Handler", route.handler)
         response = self._check(route, page_request) or handler(page_request)
-        if route.method == "GET":
-            self._kept_forms.restore(page_request, response)
-        if route.load is Load.FIGURES:
+        if route.load in _COMPRESSED:
             response = encode_page(response, gzip=accepts_gzip(request.headers.raw))
         page_request.send_cookies(response)
         return response

@@ -39,6 +39,8 @@ from openengagement.portal.second_step import CODE_PATH
 from openengagement.portal.security import SECURITY_PATH, SecurityPage
 from openengagement.portal.sharing import SHARING_PATH, SharingPage
 from openengagement.portal.sign_in import SignIn
+from openengagement.portal.style_guide import PATH as STYLE_GUIDE_PATH
+from openengagement.portal.style_guide import StyleGuide
 from openengagement.portal.viewing import SHARED_PREFIX, Viewing
 
 if TYPE_CHECKING:
@@ -60,17 +62,19 @@ PREFIXES: Final = (
     "/manage",
     DOCS_PATH,
     LANGUAGE_PATH,
+    STYLE_GUIDE_PATH,
     STATIC_PREFIX,
 )
 
 
 class Load(Enum):
-    """How a page loads the server. Each kind but `LIGHT` has a concurrency limit.
+    """How a page loads the server. Each kind but `LIGHT` and `LONG` has a concurrency limit.
 
     The sign-in with a password has limits of its own (`portal.password_sign_in`).
     """
 
     LIGHT = "light"  # limited only by the threads of the pool
+    LONG = "long"  # a long answer, which is compressed
     FIGURES = "figures"  # reads many counters; its long answer is compressed
     MEASURING = "measuring"  # measures the stores and the disk
     CALLS = "calls"  # sends a request to this server itself
@@ -152,6 +156,7 @@ class Handlers:
     reference: ApiReference
     language: LanguageChoice
     oidc: "OidcSignIn | None" = None  # None when no provider is set
+    style_guide: StyleGuide | None = None  # only in the sandbox
 
 
 def build_page_routes(handlers: Handlers, *, managers: Access = Access.MANAGER) -> list[PageRoute]:
@@ -159,7 +164,7 @@ def build_page_routes(handlers: Handlers, *, managers: Access = Access.MANAGER) 
     consent, sign_in, account = handlers.consent, handlers.sign_in, handlers.account
     return [
         PageRoute("GET", "/", handlers.figures.home.show),
-        PageRoute("GET", DOCS_PATH, handlers.reference.show),
+        PageRoute("GET", DOCS_PATH, handlers.reference.show, load=Load.LONG),
         PageRoute("POST", LANGUAGE_PATH, handlers.language.choose),
         PageRoute("GET", "/oauth/authorize", consent.authorize),
         PageRoute("GET", "/oauth/authenticate", consent.authenticate),
@@ -167,6 +172,7 @@ def build_page_routes(handlers: Handlers, *, managers: Access = Access.MANAGER) 
         PageRoute("GET", "/sign-in", sign_in.show),
         PageRoute("POST", "/sign-in", handlers.password.submit, late=sign_in.refuse_late),
         *(_oidc_routes(handlers.oidc, sign_in) if handlers.oidc else []),
+        *_style_guide_routes(handlers.style_guide),
         PageRoute("POST", "/sign-out", sign_in.sign_out, late=sign_in.sign_out_late),
         PageRoute("GET", "/settings/apps", account.show, Access.SIGNED_IN),
         PageRoute("POST", "/settings/apps/revoke", account.revoke_app, Access.SIGNED_IN),
@@ -179,6 +185,10 @@ def build_page_routes(handlers: Handlers, *, managers: Access = Access.MANAGER) 
         *_figures_routes(handlers.figures),
         *_console_routes(handlers.console, managers),
     ]
+
+
+def _style_guide_routes(guide: StyleGuide | None) -> list[PageRoute]:
+    return [PageRoute("GET", STYLE_GUIDE_PATH, guide.show, load=Load.LONG)] if guide else []
 
 
 def _oidc_routes(oidc: "OidcSignIn", sign_in: SignIn) -> list[PageRoute]:

@@ -64,6 +64,7 @@ class _Labels(Mapping[str, str]):
 LABELS: Final = _Labels()
 TOTALS_TYPES: Final = tuple(name for name in TYPE_NAMES if name in ACCESS[Endpoint.TOTALS])
 TIMED_TYPES: Final = tuple(name for name in TYPE_NAMES if name in ACCESS[Endpoint.HISTORICAL])
+LINES_MAX: Final = 6  # of a chart, unless every line is asked for
 CHART_GROUPINGS: Final = 3  # how many a chart's request has
 _TOO_OLD_FOR_VIEWS: Final = "unsupported_for_video_views_tweet_ids"
 
@@ -84,6 +85,14 @@ class ChartQuery:
     hourly: bool
     per_tweet: bool  # one line per Tweet, not one for all of them together
     cumulative: bool
+    stacked: bool = False  # areas on each other, not lines; `can_stack` tells whether they fit
+    every_line: bool = False  # not the largest ones and the sum of the rest
+    zone: str = ""  # of the axis: UTC, or empty for the reader's
+
+    @property
+    def can_stack(self) -> bool:
+        """Whether the lines add up to a whole: rates do not."""
+        return self.metric != RATE and self.per_tweet and len(self.tweet_ids) > 1
 
     @property
     def endpoint(self) -> Endpoint:
@@ -107,6 +116,9 @@ class ChartQuery:
             "by": "hour" if self.hourly else "day",
             "show": "each" if self.per_tweet else "together",
             "cumulative": "yes" if self.cumulative else "",
+            "draw": "stacked" if self.stacked else "",
+            "lines": "all" if self.every_line else "",
+            "zone": self.zone,
         }
         return {name: value for name, value in (parameters | changes).items() if value}
 
@@ -124,6 +136,9 @@ def read_chart_query(pairs: Iterable[tuple[str, str]]) -> ChartQuery:
         hourly=given.get("by") == "hour" or not (start or end),
         per_tweet=given.get("show") != "together",
         cumulative=given.get("cumulative") == "yes",
+        stacked=given.get("draw") == "stacked",
+        every_line=given.get("lines") == "all",
+        zone="UTC" if given.get("zone") == "UTC" else "",
     )
 
 

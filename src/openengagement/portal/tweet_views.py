@@ -97,12 +97,15 @@ class TweetViews:
 
 def _matches(tweet: Tweet, content: TweetContent, *, words: Sequence[str]) -> bool:
     text = content.text.casefold()
-    day = utc_datetime(tweet.created_at_s).date().isoformat()
-    tweet_id = str(tweet.tweet_id)
-    return all(
-        word in text or word == tweet_id or (len(word) > _YEAR_LENGTH and day.startswith(word))
-        for word in words
-    )
+    return all(word in text or _is_id_or_day(tweet, word) for word in words)
+
+
+def _is_id_or_day(tweet: Tweet, word: str) -> bool:
+    if not word[0].isdigit():
+        return False
+    if len(word) > _YEAR_LENGTH and "-" in word:
+        return utc_datetime(tweet.created_at_s).date().isoformat().startswith(word)
+    return word == str(tweet.tweet_id)
 
 
 def _host_of(url: str, *schemes: str) -> str:

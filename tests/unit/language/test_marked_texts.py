@@ -12,7 +12,10 @@ from openengagement.portal.environment import make_environment
 from support.messages import SOURCES
 
 PORTAL = SOURCES / "portal"
-TEMPLATES = sorted(path.name for path in (PORTAL / "templates").glob("*.html"))
+ENGLISH = {"style_guide"}  # pages for those who build the product
+TEMPLATES = sorted(
+    path.name for path in (PORTAL / "templates").glob("*.html") if path.stem not in ENGLISH
+)
 MODULES = sorted((PORTAL).glob("*.py"))
 SCRIPTS = sorted((PORTAL / "static").glob("*.js"))
 ENVIRONMENT = make_environment(jinja2.FileSystemLoader(PORTAL / "templates"))
@@ -26,7 +29,7 @@ EXPRESSION = re.compile(
     r"|\{% block width %\}.*?\{% endblock %\}",
     re.DOTALL,
 )
-ATTRIBUTE = re.compile(r'[a-z-]+="[^"]*"')  # of a macro that writes attributes
+ATTRIBUTE = re.compile(r'[a-z-]+="[^"]*"|data-[a-z]+')  # of a macro that writes attributes
 STATEMENT = re.compile(r"\{%.*?%\}", re.DOTALL)
 VALUE = "\0"  # the place of a value in a template's text
 # Texts that are the same in every language.
@@ -116,6 +119,7 @@ def test_a_template_translates_only_its_own_texts(name):
 # Texts of Python that people do not read on a page, by module.
 NOT_SHOWN = {
     "api_figures.py": "a shell command",
+    "style_guide.py": "made-up figures, in the sandbox",
     "browsers.py": "names of browsers, which the registry keeps",
     "reference.py": "parts of the API reference, which is English",
 }
@@ -146,6 +150,8 @@ def unmarked(tree):
         called = isinstance(node, ast.Call) and getattr(node.func, "id", "")
         if called and called in MARKING | {"TypeVar", "cast", "log_event"}:
             skipped |= {id(each) for arg in node.args for each in ast.walk(arg)}
+        types = (getattr(node, "annotation", None), getattr(node, "returns", None))
+        skipped |= {id(each) for kind in types if kind for each in ast.walk(kind)}
         if isinstance(node, ast.Assert | ast.Raise | ast.Subscript):
             skipped |= {id(each) for each in ast.walk(node)}
         if isinstance(node, ast.Raise):

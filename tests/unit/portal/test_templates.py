@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import jinja2
 import numpy as np
@@ -24,7 +25,9 @@ from openengagement.portal.months import format_month
 from openengagement.portal.overview_figures import list_actions, make_bars, make_figures, make_heat
 from openengagement.portal.periods import read_period
 from openengagement.portal.series import RATE, Chart, format_number, read_chart_query
+from openengagement.portal.style_guide import StyleGuide
 from openengagement.portal.tweet_views import TweetView
+from openengagement.portal.zones import UTC_ZONE, Zone
 from openengagement.registry.apps import AppForm
 from openengagement.registry.shares import Share
 
@@ -197,6 +200,15 @@ NO_ROWS = {
     "q": "",
     "csv": "/explore/tweets.csv",
     "request": REQUEST,
+    "period": None,
+    "periods": [{"name": "28d", "label": "28 days", "href": "/explore", "current": True}],
+    "is_custom": False,
+    "kept": {},
+    "zone": None,
+    "other_zone": None,
+    "picked_all": False,
+    "show_all": "/explore",
+    "clear": "/explore",
 }
 REFUSED_CHART = {
     "viewer": ALICE,
@@ -207,6 +219,7 @@ REFUSED_CHART = {
     "metrics": {"impressions": "Impressions"},
     "today": "2026-11-22",
     "choose": "/explore?tweet_ids=5",
+    "other_lines": "/explore/compare?lines=all",
 }
 NOW_S = 1_795_342_000
 PERIOD = read_period({}, now_s=NOW_S, floor_s=0)
@@ -218,8 +231,20 @@ OVERVIEW = {
     "is_custom": False,
     "kept": {},
     "kept_period": {},
+    "zone": UTC_ZONE,
+    "other_zone": None,
     "number": format_number,
 }
+
+
+def style_guide():
+    """The context of the style guide."""
+    caught = {}
+    renderer = SimpleNamespace(render=lambda *_, context: caught.update(context))
+    StyleGuide(renderer, now_s=lambda: NOW_S).show(SimpleNamespace())
+    return caught
+
+
 APP_HOME = "/portal/apps/10000001"
 FORM = AppForm("", 1, ())
 
@@ -449,6 +474,7 @@ MINIMAL = {
     "new_password.html": {"token": "t", "screen_name": "alice", "fault": None},
     "welcome.html": {},
     "overview.html": OVERVIEW,
+    "style_guide.html": style_guide(),
     "explore.html": NO_ROWS,
     "explore_compare.html": REFUSED_CHART,
     "developer_apps.html": {"viewer": ALICE, "apps": [], "most": 10},
@@ -511,6 +537,13 @@ def table_of(text):
             "pages": 3,
             "has_dashes": True,
             "q": text,
+            "period": replace(PERIOD, faults={"first": text, "last": text}, first=text),
+            "kept": {"sort": text},
+            "zone": Zone(text, UTC, chosen=True, local=text),
+            "other_zone": {"label": "UTC", "href": f"/explore?a={text}"},
+            "picked_all": True,
+            "show_all": f"/explore?a={text}",
+            "clear": f"/explore?a={text}",
         }
     )
 
@@ -522,7 +555,11 @@ def overview_of(text):
     hours += np.arange(len(TYPE_NAMES)) + 1
     figures = make_figures(hours, hours // 2)
     bars = make_bars("impressions", period, now=hours, before=hours // 2)
-    row = {"figure": figures["replies"], "spark": draw_spark(bars), "href": f"/overview?a={text}"}
+    row = {
+        "figure": figures["replies"],
+        "spark": draw_spark([bar.value for bar in bars]),
+        "href": f"/overview?a={text}",
+    }
     best = {"tweet": tweet_view("5", text), "value": 5, "share": 1.0}
     return OVERVIEW | {
         "state": "figures",
@@ -530,6 +567,8 @@ def overview_of(text):
         "kept": {"metric": text, "by": text},
         "kept_period": {"period": text, "first": text},
         "counted_until": "17:20 UTC",
+        "zone": Zone(text, UTC, chosen=True, local=text),
+        "other_zone": {"label": "UTC", "href": f"/overview?a={text}"},
         "tweets": 20_000,
         "more": True,
         "published": 3,
@@ -576,6 +615,10 @@ def chart_of(text):
         "nothing": True,
         "span": text,
         "file": text,
+        "zone": Zone(text, UTC, chosen=True, local=text),
+        "other_zone": {"label": "UTC", "href": f"/explore/compare?a={text}"},
+        "order": "0",
+        "largest": 5,
         "columns": [text],
         "ranking": [{"tweet": tweet_view("5", text), "value": "1", "share": 1.0}],
         "csv": f"/explore/compare.csv?a={text}",

@@ -18,6 +18,18 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
   });
 }
 
+// Pages with days and hours of the reader's zone: tell the server the zone, then load the page once more.
+const zoned = document.querySelector("[data-zone]");
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zoned && !("chosen" in zoned.dataset) && zone && zone !== zoned.dataset.zone) {
+  const cookie = `zone=${zone}`;
+  const known = () => document.cookie.split("; ").includes(cookie);
+  if (!known()) {
+    document.cookie = `${cookie}; path=/; max-age=31536000; samesite=lax`;
+    if (known()) location.reload();
+  }
+}
+
 const local = formatTime({ dateStyle: "medium", timeStyle: "short" });
 for (const time of document.querySelectorAll("time[datetime]")) {
   if (time.closest("main.sheet, main.broad")) { // an author's lists: one time each, and UTC on demand
