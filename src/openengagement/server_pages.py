@@ -76,10 +76,7 @@ def build_pages(
     sessions = BrowserSessions(
         registry, shared.folder.keyring, days=settings.session_days, now_s=shared.now_s
     )
-    languages = load_languages(settings.page_languages, settings.platform_nouns)
-    renderer = PageRenderer(
-        settings.look, sessions, languages=languages, image_hosts=settings.image_host_names
-    )
+    renderer = _build_renderer(shared, sessions)
     kept_forms = KeptForms(
         shared.folder.keyring,
         render_note=partial(renderer.render_part, "_kept_form"),
@@ -109,7 +106,7 @@ def build_pages(
         figures=_build_figure_pages(shared, renderer, own_apps=own_apps),
         oidc=_build_oidc(shared, renderer, sign_in=sign_in),
         reference=ApiReference(renderer, lambda: reference.document),
-        language=LanguageChoice(languages),
+        language=LanguageChoice(renderer.languages),
         style_guide=StyleGuide(renderer, now_s=shared.now_s) if sandbox else None,
     )
     proven = settings.managers_need_second_factor
@@ -121,6 +118,14 @@ def build_pages(
         routes=build_page_routes(handlers, managers=managers),
         pool=shared.pool,
         body_max_bytes=settings.body_max_bytes,
+    )
+
+
+def _build_renderer(shared: Shared, sessions: BrowserSessions) -> PageRenderer:
+    settings = shared.settings
+    languages = load_languages(settings.page_languages, settings.platform_nouns)
+    return PageRenderer(
+        settings.look, sessions, languages=languages, image_hosts=settings.image_host_names
     )
 
 

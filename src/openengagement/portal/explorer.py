@@ -153,6 +153,7 @@ class Explorer:
             "tweets": len(every),
             "page": page,
             "pages": pages,
+            **_controls(view, period, path=request.base + PATH),  # with what was picked
         }
 
     def _describe_table(

@@ -1367,7 +1367,9 @@ def test_a_button_that_cannot_work_says_why():
     found = []
     for name, context in MINIMAL.items():
         page = render(name, **context)
-        found += [(name, a) for _, a in page.elements if "disabled" in a and "data-zoom" not in a]
+        if name != "style_guide.html":  # which shows every state
+            disabled = [a for _, a in page.elements if "disabled" in a and "data-zoom" not in a]
+            found += [(name, a) for a in disabled]
     assert [(name, a["aria-describedby"]) for name, a in found] == [
         ("developer_console.html", "no-token")
     ]
