@@ -7,10 +7,8 @@ from playwright.sync_api import expect
 
 from browser.clipping import cut_numbers
 from browser.test_every_page import SCHEMES, ask_axe
-from browser.test_overview import arrive, greta
+from browser.test_overview import arrive
 from support.world import RECENT
-
-__all__ = ["greta"]
 
 ALICE = f"{RECENT},111,112,113,114,115,116,118"
 DAYS = f"/explore/compare?tweet_ids={ALICE}&metric=impressions&start=2024-05-01&end=2024-05-03"
