@@ -20,7 +20,7 @@ PEERS_STAMP := .venv-bench/.installed
 INTEROP_STAMPS := $(patsubst %,tests/%/node_modules/.installed,interop browser clickhouse)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup run cluster test check lint ruff format-check types imports interop heavy clusters cluster-faults faults format bench lock clean docs screenshots dist packages audit
+.PHONY: help setup run cluster test check lint ruff format-check types imports interop heavy clusters cluster-faults faults format bench lock messages clean docs screenshots dist packages audit
 
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -156,6 +156,9 @@ lock: setup ## Pin the newest allowed packages, with hashes, in requirements.loc
 	  --output-file deploy/requirements.lock pyproject.toml
 	@$(COMPILE) --constraint requirements.lock \
 	  --output-file benchmarks/requirements.lock benchmarks/requirements.in
+
+messages: setup ## Bring the catalogues of the pages' texts up to date
+	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m support.messages
 
 clean: ## Remove .venv, caches and everything built
 	@rm -rf .venv .venv-bench build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \

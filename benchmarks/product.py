@@ -58,25 +58,29 @@ def environment(**more: str) -> dict[str, str]:
     return {name: v for name, v in os.environ.items() if not name.startswith(kept_back)} | more
 
 
-def run(data: Path, *arguments: str) -> Ran:
+def run(data: Path, *arguments: str, stdin: str = "") -> Ran:
     """Run one command of the product on a data folder."""
-    return Command(data, *arguments).wait()
+    return Command(data, *arguments, stdin=stdin).wait()
 
 
 class Command:
     """A running command of the product."""
 
-    def __init__(self, data: Path, *arguments: str) -> None:
+    def __init__(self, data: Path, *arguments: str, stdin: str = "") -> None:
         self._command = " ".join(arguments)
         self._stdout, self._stderr = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - `wait` closes them
         self._began = time.perf_counter()
         command = [*COMMAND, "--data", str(data), *arguments, "--json"]
         self._process = subprocess.Popen(
             command,
+            stdin=subprocess.PIPE,
             stdout=self._stdout,
             stderr=self._stderr,
             env=environment(**_STORES.get(data, {})),
         )
+        assert self._process.stdin is not None
+        with self._process.stdin as given:
+            given.write(stdin.encode())
         self.pid = self._process.pid
 
     @property

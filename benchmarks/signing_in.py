@@ -86,9 +86,10 @@ def _sign_in(port: int, screen_name: str) -> None:
         connection.request("GET", "/sign-in")
         page = connection.getresponse()
         cookie = page.headers["set-cookie"].partition(";")[0]
-        reader = _Hidden()
-        reader.feed(page.read().decode())
-        fields = reader.fields | {"screen_name": screen_name, "password": "a wrong password"}
+        fields = HiddenFields.of(page.read()) | {
+            "screen_name": screen_name,
+            "password": "a wrong password",
+        }
         headers = {"Cookie": cookie, "Content-Type": "application/x-www-form-urlencoded"}
         connection.request("POST", "/sign-in", urlencode(fields), headers)
         connection.getresponse().read()
@@ -96,8 +97,15 @@ def _sign_in(port: int, screen_name: str) -> None:
         connection.close()
 
 
-class _Hidden(HTMLParser):
+class HiddenFields(HTMLParser):
     """The hidden fields of a page's form."""
+
+    @classmethod
+    def of(cls, page: bytes) -> dict[str, str]:
+        """Read them."""
+        reader = cls()
+        reader.feed(page.decode())
+        return reader.fields
 
     def __init__(self) -> None:
         super().__init__()

@@ -86,6 +86,8 @@ def build_api(
         calls.erasure.close()
         calls.health.close()
         slow_pool.shutdown(cancel_futures=True)
+        if shared.letters:
+            shared.letters.close()
         shared.lookups.shutdown()
         shared.pool.shutdown()
         for flush in flushes:
@@ -97,7 +99,7 @@ def build_api(
         calls.health.note_damage(error)
         shared.damage.note(error)
 
-    pages = build_pages(shared, slow_pool, reference=calls.reference)
+    pages = build_pages(shared, slow_pool, reference=calls.reference, sandbox=sandbox is not None)
     routes = build_routes(calls, pages, page_prefixes=PREFIXES)
     calls.reference.routes = routes.routes
     if sandbox is not None:

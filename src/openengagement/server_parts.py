@@ -13,6 +13,7 @@ from openengagement.clock import Clock
 from openengagement.damage import FoundDamage
 from openengagement.data_folder import open_data_folder
 from openengagement.limits.opening import open_limits
+from openengagement.notifications.letters import Letters
 from openengagement.notifications.noticing import Noticing
 from openengagement.portal.inner_calls import InnerCalls
 from openengagement.portal.manage_system import IngestionRate
@@ -41,6 +42,9 @@ class Shared:
         self.meter = UsageMeter(registry.usage, now_s=self.now_s)
         self.noticing = Noticing(registry, self.damage, now_s=self.now_s)
         self.inner_calls = InnerCalls()
+        self.letters: Letters | None = None
+        if server := settings.mail_server:
+            self.letters = Letters(server, settings.mail_from, platform=settings.platform_name)
         self.rate = IngestionRate(self.now_s)
         self.verifier = OAuthVerifier(self.lookup, self.limits, settings=settings, now_s=self.now_s)
         self.flow = ThreeLeggedFlow(

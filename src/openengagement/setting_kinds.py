@@ -230,6 +230,23 @@ def parse_mail_addresses(text: str) -> tuple[str, ...]:
     return tuple(parse_mail_address(each.strip()) for each in text.split(",") if each.strip())
 
 
+def check_public_url(url: str) -> None:
+    """Check that a text is an HTTP or HTTPS URL without a path, or that it is empty.
+
+    Raises:
+        ValueError
+    """
+    if not url:
+        return
+    parts = urlsplit(url)
+    plain = url.isascii() and url.isprintable() and parts.path in {"", "/"}
+    known = parts.scheme in {"http", "https"} and is_host(parts.netloc)
+    if not (plain and known) or parts.query or parts.fragment:
+        raise ValueError(
+            "write an https URL without a path, such as https://engagement.example.com"
+        )
+
+
 def check_tweet_url(template: str) -> None:
     """Check that `{id}` stands in the path or query of an HTTP or HTTPS URL, or that it is empty.
 

@@ -214,7 +214,6 @@ class Settings(intake_settings.IntakeSettings):
     )
 
     # Pages
-    platform_name: str = _text("Open Engagement", "Name of the platform on the pages.", unit="text")
     tweet_url: str = _text(
         "",
         "Page of a Tweet without a URL of its own, such as https://example.com/posts/{id}.",
@@ -227,6 +226,13 @@ class Settings(intake_settings.IntakeSettings):
     )
     apps_per_account_max: int = _number(
         10, "Maximum number of apps that an account may create.", unit="apps", limits=(0, 100_000)
+    )
+    shares_per_account_max: int = _number(
+        20,
+        "Maximum number of accounts that an account may let see its figures. With 0, nobody can "
+        "share more figures; shares that exist stay.",
+        unit="accounts",
+        limits=(0, 1000),
     )
     callback_schemes: str = _text(
         "https, http, reverse-domain",
@@ -244,6 +250,10 @@ class Settings(intake_settings.IntakeSettings):
         "that signed in before; each takes 64 MiB and several cores.",
         unit="threads",
         limits=(1, 64),
+    )
+    managers_need_second_factor: bool = _switch(
+        "Let managers who signed in with a password use the console only if they also entered a "
+        "code of their second factor. A provider of OpenID Connect sees to its own second factors."
     )
     password_sign_in: bool = _switch(
         "Let people sign in with a password. With false only OpenID Connect remains.", default=True
@@ -264,6 +274,7 @@ class Settings(intake_settings.IntakeSettings):
         _ = self.metrics_address
         self.check_intake()
         self.check_notifications()
+        self.check_look()
         self._parse("tweet_url", check_tweet_url)
         if fault := find_database_fault(self.registry, self.store):
             raise SettingsError(f"{ENV_PREFIX}{fault}")

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
+from openengagement.portal.series import TIMED_TYPES
 from support.calls import sign_as_user
 from support.flows import set_password
 from support.person import read_page
@@ -127,7 +128,7 @@ def test_a_visitor_must_sign_in_first(oauth, path):
         page = person.sign_in(person.open(path))
         nothing_picked = path == COMPARE
         wanted = "/explore?pick=none" if nothing_picked else path
-        assert ("Pick at least one Tweet" in page.html) == nothing_picked
+        assert ("Pick at least one row" in page.html) == nothing_picked
         assert parse_qs(urlsplit(page.url).query) == parse_qs(urlsplit(wanted).query)
         assert urlsplit(page.url).path == urlsplit(wanted).path
 
@@ -143,7 +144,7 @@ def test_other_peoples_tweets_are_refused(oauth, alice, form):
     for ids in ("211", "111,211"):
         page = alice.open(f"{COMPARE}{form}?tweet_ids={ids}")
         assert page.status == 403
-        assert "One of these Tweets is not yours" in page.text("faults")
+        assert "Some of these Tweets are not yours" in page.text("faults")
         assert "<td>" not in page.html
 
 
@@ -473,7 +474,7 @@ def pressed(form, *more):
 )
 def test_every_button_of_the_list_keeps_the_ticks(prolific, button, wanted):
     """Also those that were not sent before, and those of other pages. The address is short."""
-    form = prolific.open(f"{LIST}?tweet_ids=50001").form_with("q", action=LIST)
+    form = prolific.open(f"{LIST}?tweet_ids=50001").form_with("q", "sort_by", action=LIST)
     fields = [(name, text) for name, text in form.fields if name != "q"]
     sent = [*fields, ("q", "harbour"), ("tweet_ids", "50060"), button]
     page = prolific.open(f"{LIST}?{urlencode(sent)}")
@@ -481,9 +482,8 @@ def test_every_button_of_the_list_keeps_the_ticks(prolific, button, wanted):
     assert query["tweet_ids"] == ["50001,50060"]
     assert query.items() >= wanted.items()
     assert query.keys() <= {"sort", "order", "q", "tweet_ids", "page"}
-    assert {("tweet_ids", "50001"), ("tweet_ids", "50060")} <= set(
-        page.form_with("q", action=LIST).fields
-    )
+    shown = [form for form in page.forms if "q" in form.names][-1]  # after that of the period
+    assert {("tweet_ids", "50001"), ("tweet_ids", "50060")} <= set(shown.fields)
 
 
 def chart_link(page):
@@ -497,17 +497,72 @@ def test_sorting_covers_all_pages(prolific):
     assert len(likes) == 60
 
 
-def test_the_newest_20000_are_listed(oauth):
+def test_the_newest_50000_are_listed(oauth):
     oauth.server.command("account", "add", "frank", "--id", "606")
     set_password(oauth.server, "frank")
-    post(oauth, "606", range(160_001, 180_003))
+    post(oauth, "606", range(160_001, 210_003))
     with oauth.person("frank") as frank:
         frank.sign_in()
-        page = frank.open("/explore?sort=favorites&page=400")
+        page = frank.open("/explore?sort=favorites&page=1000")
         text = " ".join(re.sub("<.*?>", "", page.html).split())
-        assert "These are your newest 20,000; older ones are not listed." in text
-        assert "Page 400 of 400" in text
+        assert "These are the newest 50,000; older ones are not listed." in text
+        assert "Page 1000 of 1000" in text
         assert "160003" in read_rows(page)
+
+
+def test_all_tweets_that_match_are_picked_up_to_the_limit(prolific):
+    page = prolific.open("/explore?sort=favorites&pick=all&tweet_ids=50001")
+    assert "Picked the first 25 of 60 Tweets" in page.text("picked-all")
+    link = parse_qs(
+        urlsplit(html.unescape(re.search(r'href="([^"]*period=28d[^"]*)"', page.html)[1])).query
+    )
+    likes = [each for each in range(50_060, 50_000, -1) if each % 7 == 6][:25]
+    assert link["tweet_ids"][0].split(",")[: len(likes)] == [str(each) for each in likes]
+    assert len(link["tweet_ids"][0].split(",")) == 25
+    some = prolific.open("/explore?q=50003&pick=all")
+    assert "Picked the only Tweet" in some.text("picked-all")
+
+
+def test_the_figures_of_a_period_are_those_of_the_api(oauth, alice):
+    given = {"period": "custom", "first": "2024-05-01", "last": "2024-05-03", "zone": "UTC"}
+    answer = ask(
+        oauth,
+        "historical",
+        {
+            "tweet_ids": MINE,
+            "engagement_types": list(TIMED_TYPES),
+            "start": "2024-05-01",
+            "end": "2024-05-04",
+            "groupings": {"g": {"group_by": ["tweet.id", "engagement.type"]}},
+        },
+    )["g"]
+    rows = read_rows(alice.open(f"/explore?{urlencode(given)}"))
+    assert list(rows) == MINE
+    for tweet_id, row in rows.items():
+        shown = dict(zip(TIMED_TYPES, row[:-1], strict=True))
+        for name, text in shown.items():
+            if text != DASH:
+                assert number(text) == int(answer[tweet_id][name]), (tweet_id, name)
+    for metric in ("impressions", "url_clicks"):
+        for order in ("", "ascending"):
+            query = urlencode({**given, "sort": metric, "order": order})
+            sorted_rows = read_rows(alice.open(f"/explore?{query}"))
+            at = TIMED_TYPES.index(metric)
+            found = [number(row[at]) for row in sorted_rows.values()]
+            assert found == sorted(found, reverse=not order)
+            (header, *lines) = read_csv(alice.http.get(f"{oauth.url}/explore/tweets.csv?{query}"))
+            assert [line[3] for line in lines] == [f"Tweet {each}" for each in sorted_rows]
+            column = header.index(
+                {"impressions": "Impressions", "url_clicks": "Link clicks"}[metric]
+            )
+            assert [int(line[column]) for line in lines] == found
+
+
+def test_a_period_that_is_wrong_is_refused_beside_its_field(alice):
+    page = alice.open("/explore?period=custom&first=2026-05-03&last=2026-05-01")
+    assert page.status == 400
+    assert "Choose the first day or a later one." in page.text("last-fault")
+    assert list(read_rows(page))
 
 
 def test_a_chart_of_25_tweets(prolific):
@@ -526,7 +581,7 @@ def test_pages_are_compressed_and_small(oauth, alice):
     for path in ("/explore", address(*MINE, start=day(27), by="hour")):
         answer = alice.http.get(oauth.url + path)
         assert answer.headers["content-encoding"] == "gzip"
-        assert answer.headers["vary"] == "accept-encoding"
+        assert answer.headers["vary"].endswith("accept-encoding")
         assets = re.findall(r'(?:src|href)="(/static/[^"]+)"', answer.text)
         files = [alice.http.get(oauth.url + each) for each in assets]
         assert {each.headers["content-encoding"] for each in files} == {"gzip"}

@@ -235,7 +235,7 @@ def used(console):
 def test_the_usage_of_all_apps_in_a_month(mira, used):
     page = mira.open(f"/manage/usage?month={OTHER_MONTH}")
     text = " ".join(re.sub("<[^>]+>", " ", page.html).replace("&nbsp;", " ").split())
-    words = ("Usage in February 2024", "2,000", "0.5 %", "10 rate_limited", "3 of 2", "1 over")
+    words = ("Usage in February 2024", "2,000", "0.5%", "10 rate_limited", "3 of 2", "1 over")
     assert [each for each in words if each not in text] == []
     assert "/manage/usage?month=2024-01" in page.html
     assert "/manage/usage?month=2024-03" in page.html
@@ -547,8 +547,8 @@ def test_a_link_cannot_claim_a_decision_that_was_not_made(console, mira, waiting
     assert "is no longer suspended" in page.text("notice")
     page = mira.open(f"/manage/apps/{app_id}?done=limits")
     assert page.text("notice") == (
-        "Harbour Charts has new limits: 6,000 requests a minute (the default), no contracted "
-        "handles a month."
+        "Harbour Charts has new limits. Requests a minute: 6,000 (the default). Contracted "
+        "handles a month: none."
     )
     decide(waiting, "enable")
     assert claimable() == {"enable", "resume", "limits"}
@@ -558,7 +558,7 @@ def test_a_link_cannot_claim_a_decision_that_was_not_made(console, mira, waiting
     assert claimable() == {"suspend", "limits"}
     decide(waiting, "resume")
     page = decide(waiting, "limits", per_minute="1234", handles_contracted="5678")
-    assert "1,234 requests a minute, 5,678 contracted handles a month" in page.text("notice")
+    assert "Requests a minute: 1,234. Contracted handles a month: 5,678." in page.text("notice")
 
 
 @pytest.mark.parametrize("field", LIMITS)

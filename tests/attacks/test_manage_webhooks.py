@@ -142,7 +142,7 @@ def test_failed_deliveries_are_shown_and_begun_again(console, mira, receiver):
     assert "There are none that match" in mira.open(f"{PATH}?state=delivered").html
     mira.submit(page, page.form_sending("retry", webhook_id), retry=webhook_id)
     [(state, attempts)] = console.sql(
-        "select state, attempts from deliveries where target = ?", webhook_id
+        "select state, attempts from deliveries where notification_id = 'msg_1'"
     )
     assert (state, attempts) != ("failed", 12)
 

@@ -153,14 +153,17 @@ def test_the_file_of_tweets_needs_a_session(frida):
         ("70017", ["Low water at six."]),
     ],
 )
-def test_a_search_finds_words_and_ids_and_is_kept_in_links(frida, query, expected):
+def test_a_search_finds_words_and_ids_and_is_kept_when_sorting(frida, query, expected):
     _, person, _ = frida
     page = person.open(f"/explore?{urlencode({'q': query})}")
     assert page.status == 200
     assert "<script>alert" not in page.html
     if expected is not None:
         assert names_on(page.html) == expected
-    assert ("No Tweet matches" in page.html) == (expected == [])
+    assert ("No Tweets match" in page.html) == (expected == [])
     if expected:
-        link = re.search(r'href="(/explore\?sort=impressions[^"]*)"', page.html)[1]
-        assert names_on(person.open(html.unescape(link)).html) == expected
+        form = page.form_with("q", "sort_by", action="/explore")
+        sent = urlencode([*form.fields, ("resort", "impressions")])
+        sorted_page = person.open(f"/explore?{sent}")
+        assert "sort=impressions" in sorted_page.url
+        assert names_on(sorted_page.html) == expected

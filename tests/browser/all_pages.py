@@ -46,6 +46,8 @@ def walk(page: Page, origin: str, *, web: ThirdParty, desktop: ThirdParty) -> It
     yield arrived(page, "reference", "API reference")
     yield from _explore(page, origin)
     yield from _revoke(page, origin)
+    yield from _share(page, origin)
+    yield from _secure(page, origin)
     yield from _develop(page, origin, name=web.name)
 
 
@@ -89,6 +91,46 @@ def _revoke(page: Page, origin: str) -> Iterator[str]:
         page.get_by_role("button", name="Revoke access").locator("visible=true").click()
         expect(page.locator("details[open]")).to_have_count(0)
     yield "no apps"
+
+
+def _share(page: Page, origin: str) -> Iterator[str]:
+    """Share figures with bob, and stop."""
+    page.goto(f"{origin}/settings/sharing")
+    yield arrived(page, "sharing", "Sharing")
+    page.get_by_label("Screen name").fill("nobody-at-all")
+    page.get_by_role("button", name="Share your figures").click()
+    expect(page.get_by_role("alert")).to_contain_text("No account has this screen name")
+    yield "sharing refused"
+    page.get_by_label("Screen name").fill("bob")
+    page.get_by_role("button", name="Share your figures").click()
+    expect(page.get_by_role("status")).to_contain_text("@bob can see your figures now")
+    page.locator("summary").first.click()
+    yield "shared, stopping asked"
+    page.get_by_role("button", name="Stop sharing").locator("visible=true").click()
+    expect(page.get_by_role("heading", name="Only you can see your figures")).to_be_visible()
+
+
+def _secure(page: Page, origin: str) -> Iterator[str]:
+    """See the pages of the password and the second factor. Nothing of the account changes."""
+    page.goto(f"{origin}/settings/security")
+    yield arrived(page, "security", "Password and sign-in")
+    page.get_by_label("Present password").fill(PASSWORD)
+    page.get_by_label("New password").fill("short")
+    page.get_by_role("button", name="Change the password").click()
+    expect(page.get_by_role("alert")).to_contain_text("Write a password of 8 to 1,024 characters")
+    yield "new password refused"
+    page.get_by_role("link", name="Turn on the second factor").click()
+    expect(page.locator(".qr")).to_be_visible()
+    yield arrived(page, "second factor", "Turn on the second factor")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Code").fill("12345")
+    page.get_by_role("button", name="Turn it on").click()
+    expect(page.get_by_role("alert")).to_contain_text("This code is not valid")
+    yield "second factor refused"
+    page.goto(f"{origin}/sign-in/reset")
+    yield arrived(page, "reset without mail", "Forgot your password?")
+    page.goto(f"{origin}/sign-in/new-password?token=unknown")
+    yield arrived(page, "link ended", "This link has ended")
 
 
 def arrived(page: Page, name: str, heading: str) -> str:

@@ -50,6 +50,15 @@ TOUR = [
     "apps",
     "revocation asked",
     "no apps",
+    "sharing",
+    "sharing refused",
+    "shared, stopping asked",
+    "security",
+    "new password refused",
+    "second factor",
+    "second factor refused",
+    "reset without mail",
+    "link ended",
     "portal",
     "new app",
     "new app refused",
@@ -113,7 +122,7 @@ def ask_axe(page, *schemes):
 def test_axe_finds_a_planted_fault(new_session):
     session = new_session(reduced_motion="reduce")
     session.open("/sign-in")
-    session.page.evaluate("document.querySelector('.aside').style.color = '#777'")
+    session.page.evaluate("document.querySelector('label[for=password]').style.color = '#777'")
     session.page.evaluate("document.querySelector('label').remove()")
     found = list(ask_axe(session.page, *SCHEMES))
     for wanted in ("light: label:", "light: color-contrast:", "dark: color-contrast:"):

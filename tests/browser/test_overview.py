@@ -1,8 +1,6 @@
 """The home page and the overview in a browser, on a desk and on a phone."""
 
-import json
 import re
-import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -11,63 +9,7 @@ from playwright.sync_api import expect
 from browser.clipping import cut_numbers
 from browser.test_every_page import POCKET, SCHEMES, ask_axe, measure
 from support.chromium import DESKTOP
-from support.flows import PASSWORD, set_password
-from support.world import show_time
-
-TEXTS = (
-    "Low water at six, and the whole bay is ours. " * 4,
-    "\u0645\u0631\u062d\u0628\u0627 \u0628\u0643\u0645 123",
-    "Donaudampfschifffahrtsgesellschaftskapit\u00e4nsm\u00fctzenausstellungser\u00f6ffnung",
-    "\U0001f468\u200d\U0001f680 \U0001f6a2",
-)
-
-
-@pytest.fixture(scope="package")
-def greta(server, people):
-    """An author with Tweets of all kinds and large numbers, in every hour of two weeks."""
-    server.command("account", "add", "greta", "--id", "808")
-    set_password(server, "greta")
-    now_s = time.time()
-    tweets = [
-        {
-            "id": str(90_000 + at),
-            "author_id": "808",
-            "created_at": show_time(now_s - 300 * 3600),
-            "text": text,
-            "url": f"https://www.example.com/posts/{at}",
-        }
-        for at, text in enumerate(TEXTS)
-    ]
-    tweets.append({"id": "90009", "author_id": "808", "created_at": show_time(now_s - 90_000)})
-    events = [
-        {
-            "tweet_id": tweet["id"],
-            "type": name,
-            "at": show_time(now_s - 3600 * hour),
-            "count": count,
-        }
-        for at, tweet in enumerate(tweets)
-        for hour in range(at, 336, 5)
-        for name, count in (
-            ("impressions", 91_234 + 40 * hour),
-            ("favorites", 2000 + hour),
-            ("url_clicks", 7),
-            ("user_follows", 1),
-        )
-    ]
-    events.append(
-        {
-            "tweet_id": "90000",
-            "type": "impressions",
-            "at": show_time(now_s - 7200),
-            "count": 1_000_000_000,
-        }
-    )
-    for what, rows in (("tweets", tweets), ("events", events)):
-        path = server.data.parent / f"greta-{what}.ndjson"
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        server.command("load", what, str(path))
-    return "greta"
+from support.flows import PASSWORD
 
 
 def arrive(session, path, name="greta"):

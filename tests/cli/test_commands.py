@@ -155,6 +155,32 @@ def test_account_ids_are_generated(run):
     assert all(0 < int(one) < 2**63 for one in ids)
 
 
+def test_a_mail_address_is_set_and_removed(run, data):
+    run("account", "add", "ana", "--mail", "ana@example.org")
+    assert run("account", "show", "ana", "--json").json()["mail"] == "ana@example.org"
+    printed = run("account", "mail", "ANA", "other@example.org", "--json").json()
+    assert printed == {"screen_name": "ana", "mail": "other@example.org"}
+    assert run("account", "mail", "ana", "", "--json").json()["mail"] is None
+    assert run("account", "show", "ana", "--json").json()["mail"] is None
+
+
+@pytest.mark.parametrize("address", ["ana", "a b@example.org", "a@example.org\nBcc: b@c.example"])
+def test_texts_that_are_no_mail_addresses(run, address):
+    run("account", "add", "ana")
+    for command in (("mail", "ana", address), ("add", "bea", "--mail", address)):
+        done = run("account", *command)
+        assert done.code == 1
+        assert "is not a mail address" in done.err
+    assert "bea" not in run("account", "list").out
+
+
+def test_a_second_factor_that_is_not_there(run):
+    run("account", "add", "ana")
+    done = run("account", "remove-second-factor", "ana", "--yes")
+    assert (done.code, "ana has no second factor" in done.err) == (1, True)
+    assert run("account", "remove-second-factor", "ana").code == 1  # it asks, and nobody answers
+
+
 # Apps and tokens
 
 

@@ -21,29 +21,33 @@ import gc, sys
 from openengagement import tuning
 tuning.configure_allocator = lambda: print("polars" in sys.modules)
 import openengagement.{module}
+{then}
 print("polars" in sys.modules)
 print(gc.get_freeze_count(), gc.isenabled(), gc.get_stats()[1]["collections"])
 """
+LOAD = "openengagement.cli.lazy_group.LazyGroup().commands['load']"
 
 
 @pytest.mark.parametrize(
-    ("module", "configures", "frozen_min"),
+    ("module", "then", "polars", "frozen_min"),
     [
-        ("__main__", True, 100_000),
-        ("processes.counting_process", True, 50_000),
-        ("processes.worker", False, 0),
+        ("__main__", "", ["False", "False"], 20_000),
+        ("__main__", LOAD, ["False", "True"], 100_000),
+        ("processes.counting_process", "", ["False", "True"], 50_000),
+        ("processes.worker", "", ["True"], 0),
     ],
+    ids=["no command", "a command", "counting process", "worker"],
 )
-def test_imports(module, configures, frozen_min):
+def test_imports(module, then, polars, frozen_min):
     """The allocator is configured before libraries start threads.
 
     Imported modules are never searched for garbage. A worker freezes them once it is built; it
     configures the allocator in the fork.
     """
-    code = IMPORT.format(module=module)
+    code = IMPORT.format(module=module, then=then)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    *polars, frozen, enabled, searches = ran.stdout.split()
-    assert polars == ["False", "True"][not configures :]
+    *loaded, frozen, enabled, searches = ran.stdout.split()
+    assert loaded == polars
     assert int(frozen) >= frozen_min
     assert enabled == "True"
     assert int(searches) < 10  # about twenty otherwise

@@ -47,6 +47,17 @@ def test_sums_of_a_window(store, seed):
     assert assert_sums(store, ids, 0, HOURS).by_tweet.any()
 
 
+@pytest.mark.parametrize("tweets_from", [10, 25, 30])
+def test_the_sums_by_tweet_may_begin_later(store, tweets_from):
+    store.apply_batches(
+        [make_batch([(each, hour, {"replies": hour + 1}) for hour in range(40) for each in (5, 7)])]
+    )
+    sums = store.read_window([7, 5], start_hour=10, end_hour=30, tweets_from=tweets_from)
+    replies = TYPE_NAMES.index("replies")
+    assert sums.by_tweet[:, replies].tolist() == [sum(range(tweets_from + 1, 31))] * 2
+    assert sums.by_hour[:, replies].tolist() == [2 * hour for hour in range(11, 31)]
+
+
 def test_windows_of_nothing(store):
     store.apply_batches([make_batch([(5, 10, {"replies": 1})])])
     assert store.read_window([], start_hour=0, end_hour=3).by_hour.shape == (3, len(TYPE_NAMES))

@@ -444,3 +444,23 @@ def test_networks_of_webhooks():
     assert networks == (ip_network("10.1.0.0/16"), ip_network("::1/128"))
     with pytest.raises(SettingsError, match="WEBHOOK_NETWORKS"):
         load(webhook_networks="10.1.0.1/16")
+
+
+@pytest.mark.parametrize("url", ["", "https://engagement.example.com", "http://127.0.0.1:8080/"])
+def test_public_urls(url):
+    assert load(public_url=url).public_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "example.com",
+        "ftp://example.com",
+        "https://",
+        "https://example.com/a",
+        "https://example.com?a",
+    ],
+)
+def test_public_urls_that_are_refused(url):
+    error = refused({"OPENENGAGEMENT_PUBLIC_URL": url})
+    assert error.startswith("OPENENGAGEMENT_PUBLIC_URL: write an https URL without a path")

@@ -45,6 +45,10 @@ MANY_PARAMETERS: dict[str, str] = {
     "openengagement.cli.usage:usage": "a command",
     "openengagement.notifications.posting:_CheckingBackend.connect_tcp": "httpcore's signature",
     "openengagement.cli.move:move": "a command",
+    "openengagement.language.current:ngettext": "gettext's signature",
+    "openengagement.language.languages:Language.ngettext": "gettext's signature",
+    "openengagement.portal.environment:_ngettext": "gettext's signature",
+    "openengagement.portal.sign_in:SignIn.__init__": "each is a part of signing in",
     "openengagement.portal.pages:Pages.__init__": "the parts that every page needs",
 }
 
@@ -61,6 +65,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.notifications.delivering:Deliverer.run": "it is logged, and tried again",
     "openengagement.notifications.delivering:Deliverer._attempt": "other deliveries go on",
     "openengagement.processes.damage_notices:DamageNotices._run": "it is logged, and tried again",
+    "openengagement.notifications.letters:Letters._work": "it is logged; other letters go on",
     "openengagement.housekeeping:run_chore": "it is logged, and tried again in a moment",
 }
 
@@ -106,7 +111,14 @@ MANY_IMPORTS: dict[str, str] = {
     "openengagement.ingest.sources.loader": "it leads a file through every step",
     "openengagement.processes.counting_process": "it puts the counting process together",
     "openengagement.processes.worker": "it puts the worker process together",
+    "openengagement.portal.consent": "it leads a request for consent from the link to the decision",
+    "openengagement.portal.developer": "it leads the form of an app to the app",
+    "openengagement.portal.manage_system": "it reads every part of the system",
+    "openengagement.portal.manage_views": "it reads every form of the console",
+    "openengagement.portal.password_sign_in": "it leads a password from the form to the session",
+    "openengagement.portal.rendering": "it puts together what every page has",
     "openengagement.portal.routes": "it lists the handlers of all pages",
+    "openengagement.portal.code_sign_in": "it leads a code from the form to the session",
     "openengagement.portal.api_console": "it leads a request from the form to its answer",
     "openengagement.portal.app_usage": "it reads usage, limits and refusals",
     "openengagement.portal.callback_tester": "it leads a callback URL from the form to the answer",

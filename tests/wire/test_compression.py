@@ -5,6 +5,8 @@ import zlib
 
 import pytest
 
+from openengagement.language.negotiation import load_languages
+from openengagement.look import Look
 from openengagement.portal.rendering import Assets
 from support.calls import question, sign_as_user
 from support.sockets import exchange, request_bytes
@@ -77,7 +79,7 @@ def test_the_pages_and_the_api_read_accept_encoding_alike(server, accept):
     """The header has one meaning on both surfaces (RFC 9110, 12.5.3)."""
     encodings = {
         raw(server, "GET", path, accept).headers.get("content-encoding")
-        for path in ("/health", Assets().url("portal.css"))
+        for path in ("/health", Assets(Look(), load_languages()).url("portal.css"))
     }
     assert encodings == {"gzip" if accept in TAKES_GZIP else None}
 

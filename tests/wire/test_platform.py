@@ -14,6 +14,7 @@ from pyarrow import parquet
 from support.calls import Bearer, question, sign_as_user
 from support.cli import run_command
 from support.server import Server
+from support.stores import query_registry
 
 REASONS_SHOWN = 100
 AT = "2024-06-01T10:15:00Z"
@@ -818,3 +819,46 @@ def test_a_body_of_empty_gzip_members(servers, world, encoding, member):
     )
     assert answer.status in {200, 400, 413}
     assert time.monotonic() - began < 20  # detects a hang; not a measured figure
+
+
+def mail_of(server, account_id):
+    query = "SELECT mail FROM accounts WHERE id = ?"
+    ((mail,),) = query_registry(server.data, query, account_id)
+    return mail
+
+
+def test_the_mail_address_of_an_account(send, server):
+    """Left out it stays, and an empty text removes it."""
+    account_id = str(time.time_ns() // 1000)
+    row = {"id": account_id, "screen_name": f"m{account_id}"}
+    for more, mail in (
+        ({}, None),
+        ({"mail": "ana.b+c@mail.example.org"}, "ana.b+c@mail.example.org"),
+        ({}, "ana.b+c@mail.example.org"),
+        ({"mail": None}, "ana.b+c@mail.example.org"),
+        ({"mail": ""}, None),
+    ):
+        assert send("accounts", lines(row | more)).json() == outcome(1)
+        assert mail_of(server, int(account_id)) == mail
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        "ana",
+        "@example.org",
+        "ana@",
+        "a b@example.org",
+        "ana@example.org\r\nBcc: b@example.org",
+        "Ana <ana@example.org>",
+        "ana@example.org, b@example.org",
+        7,
+        f"{'a' * 65}@example.org",
+    ],
+)
+def test_mail_addresses_that_are_rejected(send, mail):
+    account_id = str(time.time_ns() // 1000)
+    row = {"id": account_id, "screen_name": f"m{account_id}", "mail": mail}
+    answer = send("accounts", lines(row)).json()
+    assert answer["reasons"] == {"invalid_text": 1}
+    assert "is not a mail address" in answer["rejections"][0]["detail"]

@@ -53,14 +53,14 @@ _PAGE_POLICY: Final = (
 class Hooks:
     """Functions that the application calls: at its start, at its stop, and about damage.
 
-    `render_failure` renders the page of a browser's request that failed, from its status and its
-    request id. Without it, such a page has a heading and a sentence only.
+    `render_failure` renders the page of a browser's request that failed, from its status and the
+    request. Without it, such a page has a heading and a sentence only.
     """
 
     start: Lifespan
     stop: Lifespan
     note_damage: Callable[[StoreDamaged], None]
-    render_failure: Callable[[int, str], str] | None = None
+    render_failure: Callable[[int, Request], str] | None = None
 
 
 class Api:
@@ -174,7 +174,7 @@ class Api:
         """Render the answer to an error: a page for a browser, otherwise as its family has it."""
         reply = render_error(error, family, method=request.method, path=request.path)
         if family is Family.PAGE and self._hooks.render_failure:
-            page = self._hooks.render_failure(reply.status, request.request_id)
+            page = self._hooks.render_failure(reply.status, request)
             reply.body = page.encode()
             reply.headers["content-security-policy"] = _PAGE_POLICY
         return reply

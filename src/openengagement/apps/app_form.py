@@ -7,14 +7,16 @@ from typing import Final
 from openengagement.auth.callbacks import CALLBACKS_MAX, UnfitCallback, check_callback, check_url
 from openengagement.engagement.callback_schemes import CallbackSchemes
 from openengagement.engagement.permissions import AccessLevel
+from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.registry.apps import AppForm
 
 NAME_LENGTH_MAX: Final = 128
 DESCRIPTION_LENGTH_MAX: Final = 512
 ACCESS_LEVEL_TEXTS: Final[Mapping[str, str]] = {
-    AccessLevel.READ: "Read only",
-    AccessLevel.READ_WRITE: "Read and write",
-    AccessLevel.READ_WRITE_MESSAGES: "Read, write and access Direct Messages",
+    AccessLevel.READ: gettext_noop("Read only"),
+    AccessLevel.READ_WRITE: gettext_noop("Read and write"),
+    AccessLevel.READ_WRITE_MESSAGES: gettext_noop("Read, write and access Direct Messages"),
 }
 # Unicode categories of invisible characters. Some format characters (Cf) reverse the direction of
 # text, so that one name reads as another. Joiners are allowed: many scripts need them.
@@ -61,24 +63,24 @@ def check_app_form(
 def _find_fault_of_name(name: str) -> str:
     if _is_visible(name) and len(name) <= NAME_LENGTH_MAX and not _has_hidden(name):
         return ""
-    return f"the name of an app is 1 to {NAME_LENGTH_MAX} visible characters"
+    return _("the name of an app is 1 to %(most)s visible characters", most=NAME_LENGTH_MAX)
 
 
 def _find_fault_of_description(description: str) -> str:
     if len(description) <= DESCRIPTION_LENGTH_MAX and not _has_hidden(description):
         return ""
-    return f"the description is at most {DESCRIPTION_LENGTH_MAX} visible characters"
+    return _("the description is at most %(most)s visible characters", most=DESCRIPTION_LENGTH_MAX)
 
 
 def _find_fault_of_website(url: str | None) -> str:
     if url is None:
         return ""
     if not url.lower().startswith(("https://", "http://")):
-        return "the website is a URL that begins with https:// or http://"
+        return _("the website is a URL that begins with https:// or http://")
     try:
         check_url(url)
     except UnfitCallback as error:
-        return f"the website cannot be used: {error}"
+        return _("the website cannot be used: %(why)s", why=error)
     return ""
 
 
@@ -86,22 +88,23 @@ def _find_fault_of_callbacks(
     urls: Sequence[str], schemes: CallbackSchemes, *, registered: Collection[str]
 ) -> str:
     if len(urls) > CALLBACKS_MAX:
-        return f"an app has at most {CALLBACKS_MAX} callback URLs"
+        return _("an app has at most %(most)s callback URLs", most=CALLBACKS_MAX)
     if len(set(urls)) < len(urls):
-        return "a callback URL is given twice"
+        return _("a callback URL is given twice")
     for url in urls:
         try:
             if url not in registered:
                 check_callback(url, schemes)
         except UnfitCallback as error:
-            return f"the callback URL {url[:80]!r} cannot be used: {error}"
+            shown = repr(url[:80])
+            return _("the callback URL %(url)s cannot be used: %(why)s", url=shown, why=error)
     return ""
 
 
 def _find_fault_of_access_level(access_level: str) -> str:
     if access_level in tuple(AccessLevel):
         return ""
-    return f"the access level is one of {', '.join(AccessLevel)}"
+    return _("the access level is one of %(names)s", names=", ".join(AccessLevel))
 
 
 def _is_visible(text: str) -> bool:

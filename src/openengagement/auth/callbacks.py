@@ -5,6 +5,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from openengagement.engagement.callback_schemes import CallbackSchemes
+from openengagement.language.current import gettext as _
 
 CALLBACKS_MAX: Final = 10
 CALLBACK_LENGTH_MAX: Final = 2048
@@ -28,7 +29,11 @@ def check_callback(url: str, schemes: CallbackSchemes) -> None:
     scheme = urlsplit(url).scheme
     if not schemes.allow(scheme):
         raise UnfitCallback(
-            f"the scheme {scheme} is not allowed; allowed are: {schemes.describe()}"
+            _(
+                "the scheme %(scheme)s is not allowed; allowed are: %(allowed)s",
+                scheme=scheme,
+                allowed=schemes.describe(_("reverse domain names such as com.example.app")),
+            )
         )
 
 
@@ -39,34 +44,34 @@ def check_url(url: str) -> None:
         UnfitCallback
     """
     if len(url) > CALLBACK_LENGTH_MAX:
-        raise UnfitCallback(f"it is longer than {CALLBACK_LENGTH_MAX} characters")
+        raise UnfitCallback(_("it is longer than %(most)s characters", most=CALLBACK_LENGTH_MAX))
     if not url.isascii() or any(letter <= " " or letter in '\x7f"<>\\^`{|}' for letter in url):
-        raise UnfitCallback("it contains characters that a URL must percent-encode")
+        raise UnfitCallback(_("it contains characters that a URL must percent-encode"))
     try:
         parts = urlsplit(url)
-        _ = parts.hostname, parts.port
+        parts.hostname, parts.port  # noqa: B018 - both raise
     except ValueError:
-        raise UnfitCallback("it is not a URL") from None
+        raise UnfitCallback(_("it is not a URL")) from None
     if not parts.scheme:
         raise UnfitCallback(
-            "it has no scheme such as https; an app that uses PINs needs no callback URL"
+            _("it has no scheme such as https; an app that uses PINs needs no callback URL")
         )
     if not parts.netloc and _PORT.match(parts.path):  # localhost:8000 reads as scheme and path
-        raise UnfitCallback("it has no scheme; write http:// or https:// in front")
+        raise UnfitCallback(_("it has no scheme; write http:// or https:// in front"))
     _check_host(parts)
     if parts.fragment or "#" in url:
-        raise UnfitCallback("it has a fragment (#...), so no parameters can be appended")
+        raise UnfitCallback(_("it has a fragment (#...), so no parameters can be appended"))
 
 
 def _check_host(parts: SplitResult) -> None:
     if not parts.netloc and not parts.path:
-        raise UnfitCallback("it has neither host nor path")
+        raise UnfitCallback(_("it has neither host nor path"))
     if parts.scheme in {"http", "https"} and not parts.hostname:
-        raise UnfitCallback("it has no host")
+        raise UnfitCallback(_("it has no host"))
     if "@" in parts.netloc:
-        raise UnfitCallback("it contains a user name or password")
+        raise UnfitCallback(_("it contains a user name or password"))
     if parts.netloc and not _AUTHORITY.fullmatch(parts.netloc):
-        raise UnfitCallback("its host contains a character that is not allowed")
+        raise UnfitCallback(_("its host contains a character that is not allowed"))
 
 
 def with_query(url: str, **parameters: str) -> str:

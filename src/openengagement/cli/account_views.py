@@ -18,6 +18,7 @@ from openengagement.cli.common import (
     show_rows,
     show_time,
 )
+from openengagement.data_folder import DataFolder
 from openengagement.engagement.permissions import Role
 from openengagement.registry.accounts import Account
 from openengagement.registry.audit import COMMAND_LINE
@@ -50,6 +51,8 @@ def show_account(context: typer.Context, screen_name: ScreenName, json: Json = F
         tweets = folder.stores.tweets
         fields = {
             **_describe(known),
+            "mail": registry.accounts.read_mail(known.id),
+            "second_factor": _has_second_factor(folder, known),
             "has_password": registry.password_hashes.read_password_hash(known.id) is not None,
             "apps": [str(each.id) for each in registry.apps.list_owned(known.id)],
             "access_tokens": len(registry.grants.list_grants(known.id)),
@@ -87,6 +90,11 @@ def remove_accounts(
         fail(f"there is no account {', '.join(missing)}, and it has no Tweets{others}")
     rows = [{"id": str(ids[text]), **asdict(erased)} for text, erased in found.items() if erased]
     show_rows("erased_accounts", rows, as_json=json)
+
+
+def _has_second_factor(folder: DataFolder, known: Account) -> bool:
+    factor = folder.registry.second_factors.read(known.id)
+    return factor is not None and factor.confirmed_at_s is not None
 
 
 def _describe(known: Account) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`openengagement account add`, `role` and `password`. Each change of a role is recorded."""
+"""The commands that add accounts and change how they sign in. A changed role is recorded."""
 
 import sys
 from typing import Annotated
@@ -6,10 +6,20 @@ from typing import Annotated
 import typer
 
 from openengagement.cli.account_views import ScreenName, account
-from openengagement.cli.common import CLOCK, Json, fail, find_account, now_s, open_folder, show
+from openengagement.cli.common import (
+    CLOCK,
+    Json,
+    Yes,
+    confirm,
+    fail,
+    find_account,
+    now_s,
+    open_folder,
+    show,
+)
 from openengagement.engagement.permissions import Role
 from openengagement.engagement.types import ID_MAX, snowflake
-from openengagement.ingest.rows import is_screen_name
+from openengagement.ingest.rows import is_mail_address, is_screen_name
 from openengagement.registry.accounts import Account, NameTaken
 from openengagement.registry.audit import COMMAND_LINE
 
@@ -28,17 +38,23 @@ def add_account(
         bool, typer.Option("--protected", help="Never serve metrics of the account's Tweets.")
     ] = False,
     role: Annotated[Role, typer.Option(help="A manager enables apps.")] = Role.MEMBER,
+    mail: Annotated[
+        str, typer.Option(help="The person's mail address, to reset the password.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Register an account."""
     if not is_screen_name(screen_name):
         fail(f"{screen_name!r} is not 1 to 64 letters, digits, dots, hyphens or underscores")
+    _check_mail(mail)
     chosen = account_id or snowflake(CLOCK.now_s())
     with open_folder(context) as folder:
         registry = folder.registry
         try:
             registry.accounts.add_account(Account(chosen, screen_name, now_s(), protected))
             registry.decisions.set_role(chosen, role, actor=COMMAND_LINE, now_s=now_s())
+            if mail:
+                registry.accounts.set_mails({chosen: mail})
         except NameTaken:
             or_id = f" or the id {account_id}" if account_id else ""
             fail(f"the screen name {screen_name}{or_id} is already registered")
@@ -88,3 +104,40 @@ def set_password(
         revoked = folder.registry.password_hashes.set_password(known.id, password_hash=hashed)
     fields = {"screen_name": known.screen_name, "access_tokens_revoked": revoked}
     show(fields, as_json=json)
+
+
+@account.command("mail")
+def set_mail(
+    context: typer.Context,
+    screen_name: ScreenName,
+    address: Annotated[str, typer.Argument(help="The address; an empty one removes it.")],
+    json: Json = False,
+) -> None:
+    """Set the mail address to which a link for a new password goes."""
+    _check_mail(address)
+    with open_folder(context) as folder:
+        known = find_account(folder, screen_name)
+        folder.registry.accounts.set_mails({known.id: address})
+    show({"screen_name": known.screen_name, "mail": address or None}, as_json=json)
+
+
+@account.command("remove-second-factor")
+def remove_second_factor(
+    context: typer.Context, screen_name: ScreenName, yes: Yes = False, json: Json = False
+) -> None:
+    """Turn off the second factor of a person who has lost it. It is recorded.
+
+    The account then signs in with its password alone. Be sure that the person asks.
+    """
+    confirm(f"Turn off the second factor of {screen_name}?", yes=yes)
+    with open_folder(context) as folder:
+        known = find_account(folder, screen_name)
+        factors = folder.registry.second_factors
+        if not factors.remove(known.id, actor=COMMAND_LINE, now_s=now_s()):
+            fail(f"{known.screen_name} has no second factor")
+    show({"screen_name": known.screen_name, "second_factor": False}, as_json=json)
+
+
+def _check_mail(address: str) -> None:
+    if address and not is_mail_address(address):
+        fail(f"{address!r} is not a mail address such as ana@example.com")

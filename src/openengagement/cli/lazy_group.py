@@ -4,6 +4,7 @@
 line take a second.
 """
 
+import gc
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
@@ -132,7 +133,10 @@ class LazyGroup(TyperGroup):
 @cache
 def _load(name: str, lazy: Lazy) -> Command:
     """Import a command, or a group of commands."""
+    gc.disable()  # as in `__main__`
     found = getattr(import_module(f"{_PACKAGE}.{lazy.module}"), lazy.name)
+    gc.freeze()
+    gc.enable()
     if isinstance(found, typer.Typer):
         command: Command = get_group(found)
     else:

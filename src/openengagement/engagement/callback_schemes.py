@@ -26,10 +26,9 @@ class CallbackSchemes:
         """Whether a callback URL may have this scheme, in lower case."""
         return scheme not in _NEVER and any(_matches(item, scheme) for item in self.items)
 
-    def describe(self) -> str:
-        """List the allowed schemes for a developer."""
-        texts = {REVERSE_DOMAIN: "reverse domain names such as com.example.app"}
-        return ", ".join(texts.get(item, item) for item in self.items)
+    def describe(self, reverse_domain: str) -> str:
+        """List the allowed schemes for a developer. `reverse_domain` describes such schemes."""
+        return ", ".join(reverse_domain if item == REVERSE_DOMAIN else item for item in self.items)
 
 
 def parse_callback_schemes(text: str) -> CallbackSchemes:

@@ -10,6 +10,14 @@ class Role(StrEnum):
     MANAGER = "manager"
 
 
+class Proof(StrEnum):
+    """What a person proved at sign-in: see `registry.sessions`."""
+
+    PASSWORD = "password"
+    CODE = "code"  # a password and a second factor
+    PROVIDER = "provider"  # an OpenID Connect provider vouched for the person
+
+
 class AccessLevel(StrEnum):
     """How much an app may do for an account (api.md 4.6). The values are on the wire."""
 

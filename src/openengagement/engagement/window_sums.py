@@ -5,27 +5,56 @@ from typing import Final
 
 import numpy as np
 
-from openengagement.engagement.counters import TYPE_BITS, TYPE_MASK, Counters, Ints, find_rows
+from openengagement.engagement.counters import (
+    TYPE_BITS,
+    TYPE_MASK,
+    Counters,
+    Ints,
+    find_rows,
+    max_magnitude_of,
+)
 from openengagement.engagement.types import TYPE_NAMES
 
-_TYPES: Final = len(TYPE_NAMES)
 # Magnitudes are added up as floats, so the limit is lower than 2^63 by more than their error.
 MAGNITUDE_MAX: Final = 9e18
+TYPE_PLACES: Final = 1 << TYPE_BITS
+_BOUND_MAX: Final = 1e12  # up to it, a coarse bound of a magnitude is good enough
+_TYPES: Final = len(TYPE_NAMES)
+# Rows to add up at once. Rows that fit the processor's caches are added up twice as fast.
+_PART_ROWS: Final = 65_536
 
 
 class WindowSums:
     """Adds up the counters of these Tweets in the hours `start_hour` <= hour < `end_hour`.
 
-    `by_tweet` is `[tweet, type number]`, over all hours. `by_hour` is `[hour, type number]`, over
-    all Tweets. The Tweets must be unique.
+    `by_hour` is `[hour, type number]`, over all Tweets. `by_tweet` is `[tweet, type number]`, over
+    the hours from `tweets_from` on, by default over all hours. The Tweets must be unique.
     """
 
-    def __init__(self, tweet_ids: Sequence[int], *, start_hour: int, end_hour: int) -> None:
+    def __init__(
+        self,
+        tweet_ids: Sequence[int],
+        *,
+        start_hour: int,
+        end_hour: int,
+        tweets_from: int | None = None,
+    ) -> None:
         self._ids = np.array(tweet_ids, np.int64)
-        self._low, self._high = start_hour << TYPE_BITS, end_hour << TYPE_BITS
-        self.by_tweet: Ints = np.zeros((len(self._ids), _TYPES), np.int64)
-        self.by_hour: Ints = np.zeros((end_hour - start_hour, _TYPES), np.int64)
+        self._low = start_hour << TYPE_BITS
+        self._own_low = ((tweets_from or start_hour) - start_hour) << TYPE_BITS
+        self._by_tweet: Ints = np.zeros((len(self._ids), TYPE_PLACES), np.int64)
+        self._by_hour: Ints = np.zeros((end_hour - start_hour, TYPE_PLACES), np.int64)
         self._magnitude = 0.0
+
+    @property
+    def by_tweet(self) -> Ints:
+        """The sum of each Tweet, `[tweet, type number]`."""
+        return self._by_tweet[:, :_TYPES]
+
+    @property
+    def by_hour(self) -> Ints:
+        """The sum of each hour, `[hour, type number]`."""
+        return self._by_hour[:, :_TYPES]
 
     def add(self, part: Counters) -> None:
         """Add the counters of one part.
@@ -33,25 +62,43 @@ class WindowSums:
         Raises:
             OverflowError: a sum might be too large.
         """
-        rows, where = find_rows(part, self._ids)
-        cells = part.cells[where]
-        (inside,) = ((cells >= self._low) & (cells < self._high)).nonzero()
-        cells = cells[inside].astype(np.int64) - self._low
-        self.add_rows(
-            rows[inside] * _TYPES + (cells & TYPE_MASK),
-            (cells >> TYPE_BITS) * _TYPES + (cells & TYPE_MASK),
-            counts=part.counts[where[inside]].astype(np.int64),
-        )
+        step = max(1, _PART_ROWS * len(part.ids) // max(1, part.rows))
+        for first in range(0, len(self._ids), step):
+            rows, where = find_rows(part, self._ids[first : first + step])
+            cells = part.cells[where].astype(np.int64)
+            cells -= self._low
+            # As unsigned numbers, cells before the window are larger than all others.
+            inside = cells.view(np.uint64) < self._by_hour.size
+            if not inside.all():  # most parts lie inside or outside as a whole
+                rows, where, cells = rows[inside], where[inside], cells[inside]
+            if len(cells):
+                rows += first
+                self._add_cells(rows, cells, counts=part.counts[where].astype(np.int64))
 
-    def add_rows(self, by_tweet: Ints, by_hour: Ints, *, counts: Ints) -> None:
-        """Add counts at these flat indexes of both arrays.
+    def _add_cells(self, rows: Ints, cells: Ints, *, counts: Ints) -> None:
+        """Add counts of Tweets, as indexes. Cells count from the start of the window.
 
-        Raises:
-            OverflowError: a sum might be too large.
+        Overwrites `rows` and `cells`.
         """
-        self.note_magnitude(float(np.abs(counts.astype(np.float64)).sum()))
-        np.add.at(self.by_tweet.reshape(-1), by_tweet, counts)
-        np.add.at(self.by_hour.reshape(-1), by_hour, counts)
+        bound = float(max_magnitude_of(counts)) * len(counts)
+        if bound > _BOUND_MAX:
+            bound = float(np.abs(counts).sum(dtype=np.float64))
+        self.note_magnitude(bound)
+        self.add_hours(cells, counts)
+        own = cells >= self._own_low
+        if not own.all():
+            rows, cells, counts = rows[own], cells[own], counts[own]
+        rows <<= TYPE_BITS
+        cells &= TYPE_MASK
+        self.add_tweets(rows + cells, counts)
+
+    def add_hours(self, places: Ints, counts: Ints) -> None:
+        """Add counts to hours. A place is `hour * TYPE_PLACES + type number`."""
+        np.add.at(self._by_hour.reshape(-1), places, counts)
+
+    def add_tweets(self, places: Ints, counts: Ints) -> None:
+        """Add counts to Tweets. A place is `tweet * TYPE_PLACES + type number`."""
+        np.add.at(self._by_tweet.reshape(-1), places, counts)
 
     def note_magnitude(self, magnitude: float) -> None:
         """Note the sum of the magnitudes of counts that are added.

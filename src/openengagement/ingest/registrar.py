@@ -41,6 +41,12 @@ class Registrar:
         taken = self._registry.accounts.apply_accounts(
             rows, now_s=int(self._now_s()), atomic=atomic
         )
+        mails = (
+            parsed.rows.select("id", "mail").with_row_index().filter(pl.col("mail").is_not_null())
+        )
+        given = {row[1]: row[2] for row in mails.rows() if row[0] not in taken}
+        if given and not (atomic and taken):
+            self._registry.accounts.set_mails(given)
         if not taken:
             return parsed
         owners = pl.Series("owner", [str(owner) for owner in taken.values()])

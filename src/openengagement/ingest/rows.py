@@ -308,6 +308,11 @@ def is_screen_name(text: str) -> bool:
     return bool(pl.Series([text]).str.contains(_NAME_PATTERN).item())
 
 
+def is_mail_address(text: str) -> bool:
+    """Whether an account may have this mail address."""
+    return bool(pl.Series([text]).str.contains(_MAIL_PATTERN).item())
+
+
 _NO_NAME: Final = Rule(
     DropReason.INVALID_NAME,
     pl.col("screen_name").str.starts_with(NOT_TEXT),
@@ -318,18 +323,28 @@ _INVALID_NAME: Final = Rule(
     ~pl.col("screen_name").str.contains(_NAME_PATTERN),
     _detail("screen_name", "is not 1 to 64 letters, digits, dots, hyphens or underscores"),
 )
+# One address without a display name, such as `setting_kinds.parse_mail_address` accepts.
+_MAIL_PATTERN: Final = (
+    r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.\-]{0,188}[A-Za-z0-9])?$"
+)
+_INVALID_MAIL: Final = Rule(
+    DropReason.INVALID_TEXT,
+    ~pl.col("mail").str.contains(f"{_MAIL_PATTERN}|^$"),
+    _detail("mail", "is not a mail address; send one such as ana@example.com, or an empty text"),
+)
 ACCOUNTS: Final = Kind(
     name="accounts",
-    fields=("id", "screen_name", "protected"),
+    fields=("id", "screen_name", "protected", "mail"),
     required=("id", "screen_name"),
     typed={
         "id": pl.col("id_number"),
         "screen_name": pl.col("screen_name"),
         "protected": pl.col("protected_flag"),
+        "mail": pl.col("mail"),
     },
-    nullable=frozenset({"protected"}),
+    nullable=frozenset({"protected", "mail"}),
     ids=("id",),
     flags=("protected",),
-    texts=("screen_name",),
-    text_rules=(_NO_NAME, _INVALID_NAME),
+    texts=("screen_name", "mail"),
+    text_rules=(_NO_NAME, _INVALID_NAME, _INVALID_MAIL),
 )

@@ -16,7 +16,9 @@ REASONS: Final = (  # `ingest.rows.DropReason`
     *("invalid_count", "invalid_flag", "invalid_name", "name_taken"),
     *("invalid_text", "invalid_url"),
 )
-SIGN_IN_RESULTS: Final = ("signed_in", "wrong_name_or_password", "too_many_attempts", "failed")
+SIGN_IN_RESULTS: Final = (
+    *("signed_in", "wrong_name_or_password", "wrong_code", "too_many_attempts", "failed"),
+)
 PARTS: Final = (  # `api.health`
     *(
         "store",

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
+from openengagement.language.current import gettext as _
 from openengagement.setting_kinds import Network, is_host
 
 URL_LENGTH_MAX: Final = 2048
@@ -28,14 +29,16 @@ def check_webhook_url(url: str, networks: Collection[Network]) -> None:
         UnfitWebhook
     """
     if len(url) > URL_LENGTH_MAX or not url.isascii() or not url.isprintable() or " " in url:
-        raise UnfitWebhook(f"a URL has at most {URL_LENGTH_MAX} ASCII characters and no spaces")
+        raise UnfitWebhook(
+            _("a URL has at most %(most)s ASCII characters and no spaces", most=URL_LENGTH_MAX)
+        )
     parts = urlsplit(url)
     if parts.scheme not in {"https", "http"} or not is_host(parts.netloc) or "#" in url:
-        raise UnfitWebhook("write an https URL without a user, a password and #")
+        raise UnfitWebhook(_("write an https URL without a user, a password and #"))
     host = parts.hostname or ""
     literal = _parse_literal(host)
     if parts.scheme == "http" and not _is_loopback(host, literal):
-        raise UnfitWebhook("write an https URL; http is for addresses of this machine only")
+        raise UnfitWebhook(_("write an https URL; http is for addresses of this machine only"))
     if literal is not None and not is_allowed(host, networks):
         raise UnfitWebhook(refusal_of(host))
 
@@ -53,9 +56,10 @@ def is_allowed(address: str, networks: Collection[Network]) -> bool:
 
 def refusal_of(address: str) -> str:
     """Say why an address may not be called, and what allows it."""
-    return (
-        f"{address} is not a public address; OPENENGAGEMENT_WEBHOOK_NETWORKS lists the networks "
-        "that webhooks may call besides"
+    return _(
+        "%(address)s is not a public address; OPENENGAGEMENT_WEBHOOK_NETWORKS lists the networks "
+        "that webhooks may call besides",
+        address=address,
     )
 
 

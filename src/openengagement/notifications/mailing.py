@@ -1,7 +1,6 @@
 """Send a notification by mail, as plain text."""
 
 import json
-import smtplib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -9,14 +8,12 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Any, Final
 
-import httpx
-
 from openengagement.engagement.types import utc_datetime
 from openengagement.notifications.message import Message, Result
+from openengagement.notifications.smtp import send_mail
 from openengagement.registry.notifications import NotificationType
 from openengagement.setting_kinds import MailServer
 
-_STEP_S: Final = 5.0  # for each step of the dialogue
 # The subject, and what to do.
 _TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     NotificationType.APP_WAITING: (
@@ -54,34 +51,7 @@ class Mailer:
 
     def send(self, message: Message) -> Result:
         """Make one attempt. Call it in a thread."""
-        try:
-            with self._connect() as session:
-                refused = session.send_message(self._write(message))
-        except smtplib.SMTPResponseException as error:
-            return Result(f"SMTP {error.smtp_code}")
-        except (smtplib.SMTPException, OSError) as error:
-            return Result(type(error).__name__)
-        return Result("refused receivers" if refused else "sent", is_delivered=True)
-
-    def _connect(self) -> smtplib.SMTP:
-        """Connect and authenticate. Only a server on this machine may be without TLS."""
-        server, tls = self.server, httpx.create_ssl_context()
-        if server.tls:
-            session: smtplib.SMTP = smtplib.SMTP_SSL(
-                server.host, server.port, timeout=_STEP_S, context=tls
-            )
-        else:
-            session = smtplib.SMTP(server.host, server.port, timeout=_STEP_S)
-        try:
-            session.ehlo()
-            if not server.tls and (not server.is_local or session.has_extn("starttls")):
-                session.starttls(context=tls)
-            if server.user:
-                session.login(server.user, server.password)
-        except BaseException:
-            session.close()
-            raise
-        return session
+        return send_mail(self.server, self._write(message))
 
     def _write(self, message: Message) -> EmailMessage:
         data: dict[str, Any] = json.loads(message.data)

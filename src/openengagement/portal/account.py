@@ -5,6 +5,7 @@ from typing import Final
 from starlette.responses import Response
 
 from openengagement.engagement.types import ID_MAX, parse_decimal
+from openengagement.language.current import gettext as _
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, redirect
@@ -26,7 +27,7 @@ class AccountSettings:
     def show(self, request: PageRequest) -> Response:
         """`GET /settings/apps`."""
         context = {
-            "title": "Apps and sessions",
+            "title": _("Apps and sessions"),
             "scripts": ("page.js",),
             "apps": self._registry.grants.list_grants(request.account_id),
             "sessions": self._sessions.list(request),

@@ -24,6 +24,8 @@ from openengagement.engagement.types import (
     parse_time,
 )
 from openengagement.http.threads import run_in_pool
+from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.portal.api_figures import api_path, describe_call, write_body
 from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.inner_calls import InnerAnswer, InnerCalls
@@ -37,15 +39,17 @@ _SHOWN_CHARS: Final = 20_000  # of an answer
 _DEFAULT_TYPES: Final = ("impressions", "engagements", "favorites")
 _LEVELS: Final = tuple(f"group_{number}" for number in range(1, len(Dimension) + 1))
 _ENDPOINTS: Final[Mapping[str, str]] = {
-    Endpoint.TOTALS: "Totals since posting",
-    Endpoint.LAST_28_HOURS: "Last 28 hours",
-    Endpoint.HISTORICAL: "Historical, up to 4 weeks",
+    Endpoint.TOTALS: gettext_noop("Totals since posting"),
+    Endpoint.LAST_28_HOURS: gettext_noop("Last 28 hours"),
+    Endpoint.HISTORICAL: gettext_noop("Historical, up to 4 weeks"),
 }
-_NO_TOKEN: Final = (
+_NO_TOKEN: Final = gettext_noop(
     "You have no access token for this app. Generate one under Keys and tokens, or send the "
     "request as the app alone."
 )
-_TIME: Final = "Write a day such as 2026-11-01, or a time such as 2026-11-01T13:00:00Z."
+_TIME: Final = gettext_noop(
+    "Write a day such as 2026-11-01, or a time such as 2026-11-01T13:00:00Z."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,7 @@ class ApiConsole:
                 app, url, as_owner=fields.get("sign_as") != "app"
             )
         except NoAccessToken:
-            return self._render(request, app, fields=fields, faults={"sign_as": _NO_TOKEN})
+            return self._render(request, app, fields=fields, faults={"sign_as": _(_NO_TOKEN)})
         return Call(path, build_body(fields), authorization)
 
     def _render(
@@ -142,7 +146,7 @@ class ApiConsole:
         exchange: Mapping[str, Any] | None = None,
     ) -> Response:
         context = {
-            "title": f"Console of {app.name}",
+            "title": _("Console of %(app)s", app=app.name),
             "scripts": ("page.js",),
             "app": describe_app(app, state=self._apps.read_state(app)),
             "has_token": self._apps.read_token(app) is not None,
@@ -176,11 +180,15 @@ def find_faults(fields: Mapping[str, str]) -> dict[str, str]:
     faults = {}
     ids = _read_ids(fields)
     if not ids or not all(parse_decimal(each, maximum=ID_MAX) for each in ids):
-        faults["tweet_ids"] = "Write one or several Tweet IDs: whole numbers, with spaces between."
+        faults["tweet_ids"] = _(
+            "Write one or several Tweet IDs: whole numbers, with spaces between."
+        )
     if not any(f"type_{name}" in fields for name in TYPE_NAMES):
-        faults["types"] = "Choose at least one engagement type."
+        faults["types"] = _("Choose at least one engagement type.")
     if read_endpoint(fields) is Endpoint.HISTORICAL:
-        faults |= {name: _TIME for name in ("start", "end") if not _is_time(fields.get(name, ""))}
+        faults |= {
+            name: _(_TIME) for name in ("start", "end") if not _is_time(fields.get(name, ""))
+        }
     return faults
 
 

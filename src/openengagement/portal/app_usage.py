@@ -10,6 +10,7 @@ from openengagement.apps.own_apps import OwnApps
 from openengagement.auth.authenticate import app_limits
 from openengagement.engagement.months import month_of, months_until
 from openengagement.engagement.types import DAY_S
+from openengagement.language.current import gettext as _
 from openengagement.limits.contract import MINUTE_S, Limits, RateWindow
 from openengagement.portal.months import format_month
 from openengagement.portal.page_request import PageRequest
@@ -56,7 +57,7 @@ class AppUsagePage:
         this_month = month_of(now_s)
         months = self._usage.read_app_usage(app.id, months_until(this_month, _MONTHS_SHOWN))
         context = {
-            "title": f"Usage of {app.name}",
+            "title": _("Usage of %(app)s", app=app.name),
             "scripts": ("page.js",),
             "app": describe_app(app, state=self._apps.read_state(app)),
             "window": self._read_window(app),

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from openengagement.engagement.types import HOUR_S, utc_datetime
+from openengagement.engagement.types import HOUR_S
+from openengagement.language.current import current
+from openengagement.language.current import gettext as _
 from openengagement.portal.overview_figures import Bar
 from openengagement.portal.periods import DAY_HOURS, Period
 from openengagement.portal.series import Number, format_number
@@ -18,7 +20,6 @@ _TICKS_MAX: Final = 4
 _LABELS: Final = 5
 _RATE_UNIT: Final = 0.0001  # ticks of rates are multiples of it
 _FILLED: Final = 0.68  # of the width of a bar's place
-_UNITS: Final = ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "K"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class BarChart:
 
 def draw_bars(bars: Sequence[Bar], period: Period, *, is_rate: bool) -> BarChart:
     """Draw the bars of a period. A rate is a line."""
-    slots = max(len(bars), -(-period.full_hours // period.bar_hours))
+    slots = max(len(bars), len(period.edges) - 1)
     most = max((each for bar in bars for each in (bar.value, bar.before) if each), default=0)
     step, count = _steps(most, is_rate=is_rate)
     top = step * count
@@ -69,7 +70,7 @@ def draw_bars(bars: Sequence[Bar], period: Period, *, is_rate: bool) -> BarChart
     return BarChart(
         columns=columns,
         ticks=[_tick(step * number, is_rate=is_rate) for number in range(count, -1, -1)],
-        labels=_time_labels(bars, slots, bar_hours=period.bar_hours),
+        labels=_time_labels(bars, slots, period=period),
         is_line=is_rate,
         line=_path([(each.middle, each.top) for each in done if each.bar.value is not None]),
         line_running=_path(
@@ -85,9 +86,9 @@ def draw_bars(bars: Sequence[Bar], period: Period, *, is_rate: bool) -> BarChart
     )
 
 
-def draw_spark(bars: Sequence[Bar]) -> str:
+def draw_spark(numbers: Sequence[Number]) -> str:
     """Draw the path of a sparkline in a square of 100 by 100."""
-    values = [bar.value or 0 for bar in bars]
+    values = [number or 0 for number in numbers]
     most = max(values, default=0)
     if most <= 0:
         return "M0 98H100"
@@ -110,9 +111,14 @@ def _column(bar: Bar, place: int, *, slots: int, top: float) -> Column:
 
 
 def _title(bar: Bar) -> str:
-    counted = " so far" if bar.running else ""
-    before = "" if bar.before is None else f" (period before: {format_number(bar.before)})"
-    return f"{bar.label}: {format_number(bar.value)}{counted}{before}"
+    value = format_number(bar.value)
+    if bar.running:
+        value = _("%(value)s so far", value=value)
+    if bar.before is not None:
+        value = _(
+            "%(value)s (period before: %(before)s)", value=value, before=format_number(bar.before)
+        )
+    return f"{bar.label}: {value}"
 
 
 def _height(value: Number, top: float) -> float:
@@ -132,29 +138,26 @@ def _steps(most: float, *, is_rate: bool) -> tuple[float, int]:
 
 
 def _tick(value: float, *, is_rate: bool) -> str:
-    if is_rate:
-        return f"{100 * value:.2f}".rstrip("0").rstrip(".") + "%"
-    for size, unit in _UNITS:
-        if value >= size:
-            return f"{value / size:.2f}".rstrip("0").rstrip(".") + unit
-    return str(int(value))
+    formats = current().formats
+    return formats.tick(value) if is_rate else formats.compact(int(value))
 
 
-def _time_labels(bars: Sequence[Bar], slots: int, *, bar_hours: int) -> list[tuple[float, str]]:
+def _time_labels(bars: Sequence[Bar], slots: int, *, period: Period) -> list[tuple[float, str]]:
     """Label some of the times. Blocks of hours are labelled by their day, at its start."""
+    bar_hours = period.bar_hours
     each = DAY_HOURS // bar_hours if 1 < bar_hours < DAY_HOURS else 1
     every = each * -(-slots // (each * _LABELS))
     offset = 0 if each > 1 else (len(bars) - 1) % every
     return [
-        (round(100 * (place + 0.5) / slots, 3), _time_label(bar.hour, bar_hours))
+        (round(100 * (place + 0.5) / slots, 3), _time_label(bar.hour, period))
         for place, bar in enumerate(bars)
         if place % every == offset
     ]
 
 
-def _time_label(hour: int, bar_hours: int) -> str:
-    moment = utc_datetime(hour * HOUR_S)
-    return f"{moment:%H:%M}" if bar_hours == 1 else f"{moment.day} {moment:%b}"
+def _time_label(hour: int, period: Period) -> str:
+    formats, at_s, rules = current().formats, hour * HOUR_S, period.zone.rules
+    return formats.hour(at_s, rules) if period.bar_hours == 1 else formats.short_day(at_s, rules)
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:

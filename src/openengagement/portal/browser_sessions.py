@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from openengagement.auth.credentials import draw_cookie, draw_session, hash_token
 from openengagement.auth.keyring import Keyring
+from openengagement.engagement.permissions import Proof
 from openengagement.engagement.types import DAY_S
 from openengagement.portal.browsers import describe_browser
 from openengagement.portal.form_origins import FormOrigins, may_be_from_here
@@ -82,6 +83,7 @@ class BrowserSessions:
         *,
         request_token: str,
         password_hash: str | None,
+        proof: Proof,
     ) -> None:
         """Start a session of this person in this browser, and end the previous one.
 
@@ -89,20 +91,20 @@ class BrowserSessions:
         `password_hash` is the hash of the password that the person signed in with, None for none.
 
         Raises:
-            PasswordChanged: the account has another password by now.
+            PasswordChanged: what was proven does not suffice any more.
         """
         self._sessions.end_before(self._oldest_s)
         secret, session_id = draw_session()
         browser = describe_browser(request.headers.get("user-agent", ""))
         now_s = int(self._now_s())
-        new = NewSession(session_id, hash_token(secret), account.id, browser, now_s)
+        new = NewSession(session_id, hash_token(secret), account.id, browser, now_s, proof)
         self._sessions.add_session(new, password_hash=password_hash)
         if request.session:
             self._sessions.end_session(request.session.id, account_id=request.session.account_id)
         request.set_cookies["session"] = (secret, self._length_s)
         request.set_cookies["visitor"] = ("", 0)
-        proof = self._keyring.tags("fresh", f"{secret}:{request_token}")[0]
-        request.set_cookies["fresh"] = (proof, _RECENT_S)
+        fresh = self._keyring.tags("fresh", f"{secret}:{request_token}")[0]
+        request.set_cookies["fresh"] = (fresh, _RECENT_S)
         nonce = draw_cookie()
         # Take the password that was verified: the account may have another one by now.
         subject = (
@@ -110,8 +112,8 @@ class BrowserSessions:
             if password_hash
             else self._password_hashes.read_sign_in_subject(account.screen_name)
         )
-        proof = self._keyring.tags("browser", f"{subject}:{nonce}")[0]
-        request.set_cookies["known"] = (f"{nonce}.{proof}", _KNOWN_S)
+        known = self._keyring.tags("browser", f"{subject}:{nonce}")[0]
+        request.set_cookies["known"] = (f"{nonce}.{known}", _KNOWN_S)
 
     def was_started_for(self, request: PageRequest, request_token: str) -> bool:
         """Tell whether the person signed in recently, for this very request for consent."""

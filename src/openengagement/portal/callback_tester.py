@@ -15,6 +15,8 @@ from starlette.responses import Response
 
 from openengagement.apps.own_calls import OwnCalls
 from openengagement.http.threads import run_in_pool
+from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.portal.api_console import describe_answer
 from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.inner_calls import InnerAnswer, InnerCalls
@@ -28,7 +30,7 @@ _PATH: Final = "/oauth/request_token"
 _PIN: Final = "oob"
 _LENGTH_MAX: Final = 2048
 _OK: Final = 200
-_EMPTY: Final = "Write a callback URL, or oob for a PIN."
+_EMPTY: Final = gettext_noop("Write a callback URL, or oob for a PIN.")
 _SIMILAR: Final = 0.8  # at least, of a registered URL that is shown; 1 is the same
 
 
@@ -92,13 +94,13 @@ class CallbackTester:
             near = get_close_matches(callback, registered, n=1, cutoff=_SIMILAR)
             outcome["near"] = near[0] if near and callback not in registered else ""
         context = {
-            "title": f"Callback tester of {app.name}",
+            "title": _("Callback tester of %(app)s", app=app.name),
             "scripts": ("page.js",),
             "app": describe_app(app, state=apps.read_state(app)),
             "registered": registered,
             "callback": callback,
             "outcome": outcome,
-            "faults": _find_faults(outcome) if callback else {"callback": _EMPTY},
+            "faults": _find_faults(outcome) if callback else {"callback": _(_EMPTY)},
         }
         status = 200 if callback else 400
         return self._renderer.render(request, "developer_callback", context=context, status=status)

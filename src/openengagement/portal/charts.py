@@ -10,6 +10,8 @@ from starlette.responses import Response
 
 from openengagement.engagement.types import utc_datetime
 from openengagement.errors import ApiError
+from openengagement.language.current import gettext as _
+from openengagement.language.current import ngettext
 from openengagement.portal.api_figures import ApiFigures
 from openengagement.portal.csv_files import csv_response
 from openengagement.portal.figure_faults import find_figure_faults
@@ -17,6 +19,7 @@ from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import NO_FAULTS, PageRenderer, redirect
 from openengagement.portal.series import (
     LABELS,
+    LINES_MAX,
     RATE,
     TIMED_TYPES,
     Chart,
@@ -28,6 +31,7 @@ from openengagement.portal.series import (
     shape_chart,
 )
 from openengagement.portal.tweet_views import TweetView, TweetViews
+from openengagement.portal.zones import describe_other, read_zone
 from openengagement.stores.contract import TweetStore
 
 _PATH: Final = "/explore/compare"
@@ -56,14 +60,17 @@ class Charts:
         """`GET /explore/compare`."""
         query = read_chart_query(request.query_pairs)
         if not query.tweet_ids:
-            return redirect("/explore?pick=none")
+            return redirect(f"{request.base}/explore?pick=none")
         try:
-            chart = self._read_chart(query, request.account_id)
+            chart = self._read_chart(query, request.author_id)
         except ApiError as error:
             return self._refuse(request, query, error=error)
         api_request = build_request(query, today=self._today())
         described = self._describe(chart)
+        zone = read_zone(request.query, request.cookies)
         context = {
+            "zone": zone,
+            "other_zone": describe_other(zone, query.parameters(), path=request.base + _PATH),
             "scripts": _SCRIPTS,
             "pictures": True,
             "faults": NO_FAULTS,
@@ -72,33 +79,35 @@ class Charts:
             "rows": _rows(chart),
             "total": format_number(chart.total),
             "too_old": [described[tweet_id].name for tweet_id in chart.too_old],
+            "order": ",".join(map(str, _order(chart))),
+            "largest": LINES_MAX - 1 if len(chart.columns) > LINES_MAX else 0,
             "nothing": not any(any(row) for row in chart.rows),
-            "span": f"{chart.times[0]} to {chart.times[-1]} UTC",
-            "file": _file_name(query, chart),
+            "span": _("%(first)s to %(last)s UTC", first=chart.times[0], last=chart.times[-1]),
+            "file": request.file_name(_file_name(query, chart)),
             "window_s": [chart.window_start_s, chart.window_end_s],
             "ranking": _rank(chart, described),
-            "csv": f"{_PATH}.csv?{urlencode(query.parameters())}",
+            "csv": f"{request.base}{_PATH}.csv?{urlencode(query.parameters())}",
             "request": self._figures.describe_request(
                 query.endpoint, api_request, origin=request.origin
             ),
         }
         return self._renderer.render(
-            request, "explore_compare", context=self._controls(query) | context
+            request, "explore_compare", context=self._controls(request, query) | context
         )
 
     def export(self, request: PageRequest) -> Response:
         """`GET /explore/compare.csv`: the figures of the chart as a file."""
         query = read_chart_query(request.query_pairs)
         if not query.tweet_ids:
-            return redirect("/explore")
+            return redirect(f"{request.base}/explore")
         try:
-            chart = self._read_chart(query, request.account_id)
+            chart = self._read_chart(query, request.author_id)
         except ApiError as error:
             return self._refuse(request, query, error=error)
         name = f"{_file_name(query, chart)}.csv"
         names = _name_columns(chart, self._describe(chart), linked=True)
         header, rows = chart_table(query, chart, names=names)
-        return csv_response(name, header, rows=rows)
+        return csv_response(request.file_name(name), header, rows=rows)
 
     def _read_chart(self, query: ChartQuery, account_id: int) -> Chart:
         request = build_request(query, today=self._today())
@@ -107,34 +116,42 @@ class Charts:
 
     def _refuse(self, request: PageRequest, query: ChartQuery, *, error: ApiError) -> Response:
         """Show the page with what is wrong instead of a chart. The form keeps its values."""
-        protected = self._figures.is_protected(request.account_id)
+        protected = self._figures.is_protected(request.author_id)
         context = {"scripts": (), "faults": find_figure_faults(error), "protected": protected}
         return self._renderer.render(
             request,
             "explore_compare",
-            context=self._controls(query) | context,
+            context=self._controls(request, query) | context,
             status=error.status,
         )
 
-    def _controls(self, query: ChartQuery) -> dict[str, Any]:
+    def _controls(self, request: PageRequest, query: ChartQuery) -> dict[str, Any]:
         """Build the context of the form and of the tabs for common time windows."""
         today = self._today()
-        spans = {"Last 28 hours": None, "7 days": 6, "28 days": 27}
-        tabs = []
+        spans = {_("Last 28 hours"): None, _("7 days"): 6, _("28 days"): 27}
+        tabs, path = [], request.base + _PATH
         for title, days in spans.items():
             start = (today - timedelta(days)).isoformat() if days else ""
             end = today.isoformat() if days else ""
-            link = urlencode(query.parameters(start=start, end=end, by="day" if days else ""))
+            link = _link(path, query, start=start, end=end, by="day" if days else "")
             current = (query.start, query.end) == (start, end)
-            tabs.append({"title": title, "href": f"{_PATH}?{link}", "current": current})
+            tabs.append({"title": title, "href": link, "current": current})
+        choose = urlencode({"tweet_ids": ",".join(query.tweet_ids)})
         count = len(query.tweet_ids)
+        title = ngettext(
+            "%(label)s of %(count)s {tweet}",
+            "%(label)s of %(count)s {tweets}",
+            count,
+            label=query.label,
+        )
         return {
-            "title": f"{query.label} of {count} Tweet{'s' if count > 1 else ''}",
+            "title": request.titled(title, title),
             "query": query,
             "tabs": tabs,
             "metrics": {name: LABELS[name] for name in (*TIMED_TYPES, RATE)},
             "today": today.isoformat(),
-            "choose": f"/explore?{urlencode({'tweet_ids': ','.join(query.tweet_ids)})}",
+            "other_lines": _link(path, query, lines="" if query.every_line else "all"),
+            "choose": f"{request.base}/explore?{choose}",
         }
 
     def _describe(self, chart: Chart) -> dict[str, TweetView]:
@@ -143,6 +160,19 @@ class Charts:
 
     def _today(self) -> date:
         return utc_datetime(self._now_s()).date()
+
+
+def _link(path: str, query: ChartQuery, **changes: str) -> str:
+    """Return the address of a chart with changes."""
+    return f"{path}?{urlencode(query.parameters(**changes))}"
+
+
+def _order(chart: Chart) -> list[int]:
+    """Return the columns of a chart, the largest first."""
+    if len(chart.columns) == 1:
+        return [0]
+    places = {name: at for at, name in enumerate(chart.columns)}
+    return [places[rank.tweet_id] for rank in chart.ranking]
 
 
 def _file_name(query: ChartQuery, chart: Chart) -> str:
@@ -159,8 +189,9 @@ def _name_columns(
             names.append(column)
             continue
         # Spreadsheets read a bare id as a number and keep only 15 of its digits.
-        link = tweet.url or (f"Tweet {column}" if tweet.text else "")
-        name = tweet.name if tweet.text else f"Tweet {column}"
+        numbered = _("{Tweet} %(id)s", id=column)
+        link = tweet.url or (numbered if tweet.text else "")
+        name = tweet.name if tweet.text else numbered
         names.append(f"{name} {link}".strip() if linked else tweet.name)
     return names
 

@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
+from openengagement.language.current import gettext_noop
 from openengagement.portal.rendering import Refusal
 
 # What one IPv6 subscriber has: usually a /64, often a /56, sometimes a /48.
 _IPV6_NETWORK_BITS: Final = (64, 56, 48)
 SIGN_IN_BUSY: Final = Refusal(
-    503, "Too many people are signing in", "Wait a few seconds and try again."
+    503,
+    gettext_noop("Too many people are signing in"),
+    gettext_noop("Wait a few seconds and try again."),
 )
 
 

@@ -6,43 +6,46 @@ from urllib.parse import urlencode, urlsplit
 
 from starlette.responses import Response
 
-from openengagement.auth.three_legged_flow import REQUEST_TOKEN_S, Pending, ThreeLeggedFlow
+from openengagement.auth.three_legged_flow import Pending, ThreeLeggedFlow
 from openengagement.engagement.permissions import AccessLevel
 from openengagement.errors import RequestTokenNotFound
 from openengagement.http.forms import read_url_query
+from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer, Refusal, describe_app, redirect
 from openengagement.registry.grants import OOB
 
 _CAN_READ: Final = (
-    "See how your Tweets were seen, clicked, liked and shared, hour by hour",
-    "See your screen name and account ID",
+    gettext_noop("See how your {tweets} were seen, clicked, liked and shared, hour by hour"),
+    gettext_noop("See your screen name and account ID"),
 )
 # The wording for an app that has the permission, and for an app that lacks it.
 _WRITE: Final = (
-    "Post and delete Tweets for you, where the platform offers that",
-    "Post or delete Tweets for you",
+    gettext_noop("Post and delete {tweets} for you, where the platform offers that"),
+    gettext_noop("Post or delete {tweets} for you"),
 )
 _MESSAGE: Final = (
-    "Read and send your Direct Messages, where the platform offers that",
-    "Read or send your Direct Messages",
+    gettext_noop("Read and send your Direct Messages, where the platform offers that"),
+    gettext_noop("Read or send your Direct Messages"),
 )
 _CANNOT: Final = (
-    "See your password",
-    "See metrics of other people's Tweets that are not public",
+    gettext_noop("See your password"),
+    gettext_noop("See metrics of other people's {tweets} that are not public"),
 )
 _ENDED: Final = Refusal(
     403,
-    "This request has ended",
-    "You have answered it already, it is more than "
-    f"{REQUEST_TOKEN_S // 60} minutes old, or it was never valid. If you see a PIN, type it into "
-    "the app. Otherwise go back to the app and start again.",
+    gettext_noop("This request has ended"),
+    gettext_noop(
+        "You have answered it already, it is more than 15 minutes old, or it was never valid. If "
+        "you see a PIN, type it into the app. Otherwise go back to the app and start again."
+    ),
 )
 _NO_TOKEN: Final = Refusal(
     403,
-    "This link is incomplete",
-    "The link from the app has no oauth_token. Go back to the app and start again.",
+    gettext_noop("This link is incomplete"),
+    gettext_noop("The link from the app has no oauth_token. Go back to the app and start again."),
 )
 
 
@@ -78,7 +81,7 @@ class Consent:
         except RequestTokenNotFound:
             return self._renderer.refuse(request, _ENDED)
         context = {
-            "title": f"Authorize {pending.app.name}",
+            "title": _("Authorize %(app)s", app=pending.app.name),
             "app": describe_pending(pending),
             "oauth_token": pending.request.token,
             "returns_to": _describe_callback(pending.request.callback),
@@ -109,12 +112,12 @@ class Consent:
             return self._renderer.refuse(request, _ENDED)
         if pending.request.callback != OOB:
             return redirect(granted, 302)
-        context = {"title": "Your PIN", "app": describe_pending(pending), "pin": granted}
+        context = {"title": _("Your PIN"), "app": describe_pending(pending), "pin": granted}
         return self._renderer.render(request, "pin", context=context)
 
     def _deny(self, request: PageRequest, pending: Pending) -> Response:
         link = self._flow.deny(pending)
-        context = {"title": "Not authorized", "app": describe_pending(pending), "link": link}
+        context = {"title": _("Not authorized"), "app": describe_pending(pending), "link": link}
         return self._renderer.render(request, "denied", context=context)
 
 
@@ -160,9 +163,9 @@ def _describe_callback(callback: str) -> str | None:
     if callback == OOB:
         return None
     parts = urlsplit(callback)
-    return (
-        parts.netloc if parts.scheme in {"http", "https"} else f"an app that opens {parts.scheme}:"
-    )
+    if parts.scheme in {"http", "https"}:
+        return parts.netloc
+    return _("an app that opens %(scheme)s:", scheme=parts.scheme)
 
 
 def _permissions(access_level: AccessLevel) -> dict[str, list[str]]:
@@ -172,7 +175,7 @@ def _permissions(access_level: AccessLevel) -> dict[str, list[str]]:
         (access_level.covers(AccessLevel.READ_WRITE_MESSAGES), _MESSAGE),
     ):
         (can if may else cannot).append(yes if may else no)
-    return {"can": can, "cannot": cannot}
+    return {"can": [_(text) for text in can], "cannot": [_(text) for text in cannot]}
 
 
 def _sign_in_url(request: PageRequest) -> str:

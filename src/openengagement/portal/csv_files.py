@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final
+from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -31,10 +32,18 @@ def write_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def csv_response(name: str, header: Sequence[str], *, rows: Iterable[Sequence[object]]) -> Response:
     """Answer with a CSV file that the browser saves under this name."""
-    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    headers = {"content-disposition": f"attachment; {_name_file(name)}"}
     # Without the mark, Excel reads the file in the code page of the system.
     content = f"{_BYTE_ORDER_MARK}{write_csv(header, rows)}"
     return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _name_file(name: str) -> str:
+    """Return the parameters of a file name (RFC 6266), which may have letters of every script."""
+    if name.isascii():
+        return f'filename="{name}"'
+    plain = name.encode("ascii", "replace").decode().replace("?", "_")
+    return f"filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _plain(cell: object) -> object:

@@ -14,6 +14,8 @@ from openengagement.apps.app_form import (
 )
 from openengagement.apps.own_apps import OwnApps
 from openengagement.auth.credentials import draw_cookie
+from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import (
@@ -28,14 +30,19 @@ from openengagement.registry.audit import Actor
 
 PORTAL_PATH: Final = "/portal"
 _NOT_YOURS: Final = Refusal(
-    404, "There is no such app", "None of your apps has this App ID. Check the list of your apps."
+    404,
+    gettext_noop("There is no such app"),
+    gettext_noop("None of your apps has this App ID. Check the list of your apps."),
 )
 # What to write in a field, for rules that every fault of the field breaks.
 _TO_WRITE: Final = {
-    "name": f"Write a name of 1 to {NAME_LENGTH_MAX} visible characters.",
-    "description": f"Write a description of at most {DESCRIPTION_LENGTH_MAX} visible characters.",
-    "access_level": "Choose one of the permissions.",
+    "name": gettext_noop("Write a name of 1 to %(name_max)s visible characters."),
+    "description": gettext_noop(
+        "Write a description of at most %(description_max)s visible characters."
+    ),
+    "access_level": gettext_noop("Choose one of the permissions."),
 }
+_LENGTHS: Final = {"name_max": NAME_LENGTH_MAX, "description_max": DESCRIPTION_LENGTH_MAX}
 
 Result = TypeVar("Result")
 
@@ -64,7 +71,7 @@ class DeveloperApps:
     def show_apps(self, request: PageRequest) -> Response:
         """`GET /portal`."""
         apps = [self._describe(app) for app in self.apps.list(request.account_id)]
-        context = {"title": "Your apps", "apps": apps, "most": self.apps.apps_max}
+        context = {"title": _("Your apps"), "apps": apps, "most": self.apps.apps_max}
         return self._renderer.render(request, "developer_apps", context=context)
 
     def show_new(self, request: PageRequest) -> Response:
@@ -80,7 +87,8 @@ class DeveloperApps:
         except UnfitApp as error:
             return self._form(request, form, faults=describe_faults(error))
         except TooManyApps:
-            text = f"You have {self.apps.apps_max} apps, and no account may have more."
+            most = self.apps.apps_max
+            text = _("You have %(count)s apps, and no account may have more.", count=most)
             return self._form(request, form, faults={"": text})
         app = self.apps.find(str(made.app_id), owner_id=form.owner_id)
         # A form that is sent again later must not show the secrets again.
@@ -139,7 +147,7 @@ class DeveloperApps:
         complete: bool = False,
     ) -> Response:
         context = {
-            "title": "Create an app",
+            "title": _("Create an app"),
             "scripts": ("page.js",),
             "complete": complete or "complete" in request.fields,
             **_fields(form, faults),
@@ -156,7 +164,7 @@ class DeveloperApps:
         faults: Mapping[str, str] = NO_FAULTS,
     ) -> Response:
         context = {
-            "title": f"Settings of {app.name}",
+            "title": _("Settings of %(app)s", app=app.name),
             "scripts": ("page.js",),
             "app": self._describe(app),
             "saved": "saved" in request.query and not faults,
@@ -192,6 +200,8 @@ def _fields(form: AppForm, faults: Mapping[str, str]) -> dict[str, Any]:
 def describe_faults(error: UnfitApp) -> dict[str, str]:
     """Write what is wrong with each field of the form, as sentences that say what to write."""
     return {
-        field: _TO_WRITE.get(field) or f"{text[:1].upper()}{text[1:]}."
+        field: _(_TO_WRITE[field], **_LENGTHS)
+        if field in _TO_WRITE
+        else f"{text[:1].upper()}{text[1:]}."
         for field, text in error.faults.items()
     }

@@ -1,4 +1,4 @@
-"""My Tweets: an author's own Tweets with their totals, to sort and to pick for a chart."""
+"""My Tweets: an author's own Tweets with their figures, to sort and to pick for a chart."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -8,17 +8,18 @@ from starlette.responses import Response
 
 from openengagement.engagement.types import Endpoint, Tweet, format_time
 from openengagement.errors import ApiError
+from openengagement.language.current import gettext as _
+from openengagement.portal.account_figures import TWEETS_MAX, AccountFigures
 from openengagement.portal.api_figures import ApiFigures
 from openengagement.portal.csv_files import csv_response
 from openengagement.portal.figure_faults import NOT_NOW
 from openengagement.portal.page_request import PageRequest
+from openengagement.portal.periods import CUSTOM, Period, list_periods, read_period
 from openengagement.portal.rendering import PageRenderer, Refusal, redirect
 from openengagement.portal.series import LABELS
 from openengagement.portal.totals import (
-    METRICS,
     PICKED_MAX,
     POSTED,
-    TWEETS_PER_REQUEST,
     Figures,
     TableView,
     build_request,
@@ -26,134 +27,178 @@ from openengagement.portal.totals import (
     paginate,
     read_view,
     shape_figures,
-    sort_tweets,
 )
+from openengagement.portal.tweet_sums import TweetSums
 from openengagement.portal.tweet_views import TweetView, TweetViews
+from openengagement.portal.zones import describe_other, read_zone
 from openengagement.stores.contract import TweetStore
 
-LISTED_MAX: Final = 20_000
+PATH: Final = "/explore"
 
 
 class Explorer:
-    """Handlers of `/explore`."""
+    """Handlers of `/explore`.
+
+    `figures` answers as the API does, for the Tweets of a page. `account_figures` reads the sums of
+    all Tweets, to sort them.
+    """
 
     def __init__(
         self,
         renderer: PageRenderer,
         figures: ApiFigures,
         *,
-        tweets: TweetStore,
+        account_figures: AccountFigures,
         views: TweetViews,
     ) -> None:
         self._renderer = renderer
         self._figures = figures
-        self._tweets = tweets
+        self._account_figures = account_figures
         self._views = views
 
     def show(self, request: PageRequest) -> Response:
         """`GET /explore`."""
+        author_id, view = request.author_id, read_view(request.query_pairs)
         if has_pressed_button(request.query_pairs):
-            view = read_view(request.query_pairs)
-            page = {"page": str(view.page)} if view.page > 1 else {}
-            return redirect(f"/explore?{urlencode(view.parameters(**page))}")
-        author_id = request.account_id
+            changes = {"page": str(view.page)} if view.page > 1 else {}
+            changes |= {"pick": "all"} if view.pick_all else {}
+            return redirect(f"{request.base}{PATH}?{urlencode(view.parameters(**changes))}")
+        period = self._read_period(request, view)
         context: dict[str, Any] = {
-            "title": "My Tweets",
+            "title": request.titled(_("My {tweets}"), _("{Tweets}")),
             "scripts": ("page.js", "explore.js"),
             "pictures": True,
             "picked_none": ("pick", "none") in request.query_pairs,
+            **_controls(view, period, path=request.base + PATH),
         }
         if self._figures.is_protected(author_id):
-            return self._renderer.render(
-                request, "explore", context=context | {"state": "protected"}
-            )
-        tweets = self._tweets.list_tweets(author_id, limit=LISTED_MAX + 1)
+            return self._render(request, context | {"state": "protected"})
+        tweets, more = self._account_figures.list(author_id)
         if not tweets:
-            return self._renderer.render(request, "explore", context=context | {"state": "empty"})
+            return self._render(request, context | {"state": "empty"})
         try:
-            table = self._build_table(request, tweets[:LISTED_MAX], author_id=author_id)
-        except ApiError as error:
+            table = self._build_table(request, tweets, view=view, period=period)
+        except (ApiError, OverflowError) as error:
             return self._refuse(request, error)
-        more = {"state": "table", "listed_max": LISTED_MAX if len(tweets) > LISTED_MAX else None}
-        return self._renderer.render(request, "explore", context=context | more | table)
+        listed_max = TWEETS_MAX if more else None
+        return self._render(request, context | {"state": "table", "listed_max": listed_max} | table)
 
     def export(self, request: PageRequest) -> Response:
         """`GET /explore/tweets.csv`: every listed Tweet as a file, in the order of the table."""
-        author_id, view = request.account_id, read_view(request.query_pairs)
+        author_id, view = request.author_id, read_view(request.query_pairs)
+        period = self._read_period(request, view)
         tweets: Sequence[Tweet] = []
         if not self._figures.is_protected(author_id):
-            tweets = self._tweets.list_tweets(author_id, limit=LISTED_MAX)
-            tweets = self._views.search(tweets, view.search)
+            tweets = self._views.search(self._account_figures.list(author_id)[0], view.search)
         try:
-            figures = self._read_figures(tweets, author_id=author_id)
-        except ApiError as error:
+            sums = self._account_figures.read_tweets(tweets, period)
+        except (ApiError, OverflowError) as error:
             return self._refuse(request, error)
-        shown = _sort_known(tweets, view, figures=figures)
-        header = ["posted", "text", "link", "Tweet ID", *(LABELS[name] for name in METRICS)]
-        cells = _cells(self._views.describe(shown), figures)
-        return csv_response("tweets.csv", header, rows=cells)
+        order = _order(tweets, view, sums=sums)
+        columns = [sums.values(name) for name in view.metrics]
+        described = self._views.describe([tweets[at] for at in order])
+        named = (_("posted"), _("text"), _("link"), _("{Tweet} ID"))
+        header = [*named, *(LABELS[name] for name in view.metrics)]
+        figures = ([column[at] for column in columns] for at in order)
+        name = request.file_name("tweets.csv")
+        return csv_response(name, header, rows=_lines(described, figures))
 
-    def _refuse(self, request: PageRequest, error: ApiError) -> Response:
-        heading = "Your Tweets cannot be shown now"
+    def _read_period(self, request: PageRequest, view: TableView) -> Period | None:
+        """Read the period, None for the counts since posting."""
+        if "period" not in view.period:
+            return None
+        figures, zone = self._account_figures, read_zone(request.query, request.cookies)
+        return read_period(view.period, now_s=figures.now_s(), floor_s=figures.floor_s, zone=zone)
+
+    def _render(self, request: PageRequest, context: Mapping[str, Any]) -> Response:
+        period = context["period"]
+        status = 400 if period and period.faults else 200
+        return self._renderer.render(request, "explore", context=context, status=status)
+
+    def _refuse(self, request: PageRequest, error: ApiError | OverflowError) -> Response:
+        heading = _("The {tweets} cannot be shown now")
+        if isinstance(error, OverflowError):
+            text = _("A sum is too large for this server.")
+            return self._renderer.refuse(request, Refusal(500, heading, text))
         refusal = Refusal(error.status, heading, NOT_NOW)
         return self._renderer.refuse(request, refusal)
 
     def _build_table(
-        self, request: PageRequest, tweets: Sequence[Tweet], *, author_id: int
+        self,
+        request: PageRequest,
+        tweets: Sequence[Tweet],
+        *,
+        view: TableView,
+        period: Period | None,
     ) -> dict[str, Any]:
         """Build the template's context for one page of the table.
 
         Raises:
             ApiError: as the API refuses the request for the figures.
+            OverflowError: a sum might be too large.
         """
-        view = read_view(request.query_pairs)
         tweets = self._views.search(tweets, view.search)
-        figures: dict[str, Figures] = {}
-        if not view.by_time:
-            figures = self._read_figures(tweets, author_id=author_id)
-            every = _sort_known(tweets, view, figures=figures)
-        else:
-            every = sort_tweets(tweets, view, figures={})
+        sums = None if view.by_time else self._account_figures.read_tweets(tweets, period)
+        every = [tweets[at] for at in _order(tweets, view, sums=sums)]
+        if view.pick_all:
+            view = view.picking(str(tweet.tweet_id) for tweet in every)
         shown, page, pages = paginate(every, view.page)
-        if view.by_time:
-            figures = self._read_figures(shown, author_id=author_id)
-        described = self._views.describe(shown)
-        rows: list[dict[str, Any]] = [
+        figures = self._read_figures(shown, view, period=period, author_id=request.author_id)
+        rows = [
             {"tweet": tweet, "figures": figures[tweet_id]}
-            for tweet_id, tweet in described.items()
+            for tweet_id, tweet in self._views.describe(shown).items()
             if tweet_id in figures
         ]
-        here = [row["tweet"].tweet_id for row in rows]
-        return {
+        return self._describe_table(request, rows, view=view) | {
             "tweets": len(every),
-            "q": view.search,
-            "columns": [view.heading(name) for name in METRICS],
+            "page": page,
+            "pages": pages,
+            **_controls(view, period, path=request.base + PATH),  # with what was picked
+        }
+
+    def _describe_table(
+        self, request: PageRequest, rows: Sequence[dict[str, Any]], *, view: TableView
+    ) -> dict[str, Any]:
+        here = [row["tweet"].tweet_id for row in rows]
+        body = build_request(here)
+        totals = self._figures.describe_request(Endpoint.TOTALS, body, origin=request.origin)
+        return {
+            "columns": [view.heading(name) for name in view.metrics],
             "posted": view.heading(POSTED),
             "rows": rows,
             "picked": view.picked,
+            "picked_all": view.pick_all,
             "picked_elsewhere": [picked for picked in view.picked if picked not in here],
             "picked_max": PICKED_MAX,
             "sort": view.parameters(tweet_ids=""),
-            "csv": f"/explore/tweets.csv?{urlencode(view.parameters(tweet_ids=''))}",
-            "page": page,
-            "pages": pages,
+            "csv": f"{request.base}/explore/tweets.csv?{urlencode(view.parameters(tweet_ids=''))}",
+            "clear": f"{request.base}{PATH}?{urlencode(view.parameters(tweet_ids=''))}",
+            "q": view.search,
+            "show_all": f"{request.base}{PATH}?{urlencode(view.parameters(q=''))}",
             "has_dashes": any(None in row["figures"].values() for row in rows),
-            "request": self._figures.describe_request(
-                Endpoint.TOTALS,
-                build_request(here),
-                origin=request.origin,
-            ),
+            "request": None if "period" in view.period else totals,
         }
 
-    def _read_figures(self, tweets: Sequence[Tweet], *, author_id: int) -> dict[str, Figures]:
-        """Map Tweets to their totals. A Tweet that became unavailable meanwhile is missing."""
+    def _read_figures(
+        self, tweets: Sequence[Tweet], view: TableView, *, period: Period | None, author_id: int
+    ) -> Mapping[str, Figures]:
+        """Map the Tweets of a page to their figures.
+
+        Counts since posting are the API's answer to one request, which the page shows. A Tweet that
+        became unavailable meanwhile is missing.
+        """
         ids = [str(tweet.tweet_id) for tweet in tweets]
-        figures: dict[str, Figures] = {}
-        for first in range(0, len(ids), TWEETS_PER_REQUEST):
-            request = build_request(ids[first : first + TWEETS_PER_REQUEST])
-            answer = self._figures.read(Endpoint.TOTALS, request, account_id=author_id)
-            figures |= shape_figures(answer)
-        return figures
+        if not ids:
+            return {}
+        if period is None:
+            body = build_request(ids)
+            return shape_figures(self._figures.read(Endpoint.TOTALS, body, account_id=author_id))
+        sums = self._account_figures.read_tweets(tweets, period)
+        columns = {name: sums.values(name) for name in view.metrics}
+        return {
+            tweet_id: {name: values[at] for name, values in columns.items()}
+            for at, tweet_id in enumerate(ids)
+        }
 
 
 def newest_tweet(tweets: TweetStore, author_id: int) -> int | None:
@@ -162,21 +207,40 @@ def newest_tweet(tweets: TweetStore, author_id: int) -> int | None:
     return newest[0].tweet_id if newest else None
 
 
-def _sort_known(
-    tweets: Sequence[Tweet], view: TableView, *, figures: Mapping[str, Figures]
-) -> list[Tweet]:
-    """Sort the Tweets that have figures. One that became unavailable meanwhile has none."""
-    known = [tweet for tweet in tweets if str(tweet.tweet_id) in figures]
-    return sort_tweets(known, view, figures=figures)
+def _order(tweets: Sequence[Tweet], view: TableView, *, sums: TweetSums | None) -> Sequence[int]:
+    """Return the indexes of Tweets, given newest first, in the order of the view."""
+    if view.by_time or sums is None:
+        return range(len(tweets))[:: -1 if view.ascending else 1]
+    return sums.order(view.sort, ascending=view.ascending)
 
 
-def _cells(
-    described: Mapping[str, TweetView], figures: Mapping[str, Figures]
+def _lines(
+    described: Mapping[str, TweetView], figures: Iterator[Sequence[Any]]
 ) -> Iterator[list[object]]:
     """Yield the row of each Tweet in a file. Spreadsheets keep only 15 digits of a bare id."""
-    for tweet_id, tweet in described.items():
-        numbers = [figures[tweet_id][name] for name in METRICS]
+    for (tweet_id, tweet), numbers in zip(described.items(), figures, strict=True):
         yield [
-            *(format_time(tweet.posted_at_s), tweet.text, tweet.url, f"Tweet {tweet_id}"),
+            *(
+                format_time(tweet.posted_at_s),
+                tweet.text,
+                tweet.url,
+                _("{Tweet} %(id)s", id=tweet_id),
+            ),
             *(float(f"{each:.6g}") if isinstance(each, float) else each for each in numbers),
         ]
+
+
+def _controls(view: TableView, period: Period | None, *, path: str) -> dict[str, Any]:
+    """Build the context of the switch between periods. Links keep order, search and picks."""
+    kept = view.parameters(period="", first="", last="")
+    ever = {"label": _("Since posting"), "href": f"{path}?{urlencode(kept)}", "current": not period}
+    name = period.name if period else ""
+    given = view.parameters()
+    return {
+        "period": period,
+        "periods": [ever, *list_periods(name, path=path, kept=kept)],
+        "is_custom": name == CUSTOM,
+        "kept": kept,
+        "zone": period.zone if period else None,
+        "other_zone": describe_other(period.zone, given, path=path) if period else None,
+    }

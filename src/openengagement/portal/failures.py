@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from openengagement.language.current import gettext_noop
 from openengagement.portal.rendering import Refusal
 
 _REFUSALS: Final[Mapping[int, Refusal]] = {
@@ -10,39 +11,49 @@ _REFUSALS: Final[Mapping[int, Refusal]] = {
     for refusal in (
         Refusal(
             403,
-            "This address needs a secure connection",
-            "Write https:// in front of the address.",
+            gettext_noop("This address needs a secure connection"),
+            gettext_noop("Write https:// in front of the address."),
         ),
         Refusal(
             408,
-            "The form arrived too slowly",
-            "Go back, check your connection and send the form again.",
+            gettext_noop("The form arrived too slowly"),
+            gettext_noop("Go back, check your connection and send the form again."),
         ),
         Refusal(
             413,
-            "The form is too long",
-            "If your session has ended, sign in again in another window first. Then go back and "
-            "send the form again, or shorten it.",
+            gettext_noop("The form is too long"),
+            gettext_noop(
+                "If your session has ended, sign in again in another window first. Then go back "
+                "and send the form again, or shorten it."
+            ),
         ),
         Refusal(
             421,
-            "This site has another address",
-            "Use the address that the platform gave you.",
+            gettext_noop("This site has another address"),
+            gettext_noop("Use the address that the platform gave you."),
         ),
         Refusal(
             431,
-            "The address or the cookies are too long",
-            "Delete the cookies of this site, and try again.",
+            gettext_noop("The address or the cookies are too long"),
+            gettext_noop("Delete the cookies of this site, and try again."),
         ),
         Refusal(
             503,
-            "This page cannot be shown now",
-            "The server is busy, or cannot read its data. Wait a moment and reload the page.",
+            gettext_noop("This page cannot be shown now"),
+            gettext_noop(
+                "The server is busy, or cannot read its data. Wait a moment and reload the page."
+            ),
         ),
     )
 }
-_REFUSED: Final = ("The server cannot read this request", "Go back and try again.")
-_FAILED: Final = ("Something went wrong here", "It is not your fault. Try again in a moment.")
+_REFUSED: Final = (
+    gettext_noop("The server cannot read this request"),
+    gettext_noop("Go back and try again."),
+)
+_FAILED: Final = (
+    gettext_noop("Something went wrong here"),
+    gettext_noop("It is not your fault. Try again in a moment."),
+)
 _SERVER_ERROR: Final = 500
 
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS
 from openengagement.apps.own_apps import OwnApps
+from openengagement.language.current import gettext as _
 from openengagement.portal.developer import PORTAL_PATH
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.page_request import PageRequest
@@ -45,7 +46,7 @@ class AppKeys:
     def show(self, request: PageRequest, app: App) -> Response:
         """`GET /portal/apps/{app_id}/keys`."""
         context = {
-            "title": f"Keys and tokens of {app.name}",
+            "title": _("Keys and tokens of %(app)s", app=app.name),
             "scripts": ("page.js",),
             "app": describe_app(
                 app, state=self._apps.read_state(app), created_at_s=app.created_at_s

@@ -7,6 +7,8 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from openengagement.engagement.months import month_of, months_around, months_until, parse_month
+from openengagement.language.current import current, gettext_noop
+from openengagement.language.current import gettext as _
 from openengagement.portal.access import MANAGERS_ONLY
 from openengagement.portal.manage_views import (
     DECISIONS,
@@ -38,12 +40,20 @@ _MONTHS_SHOWN: Final = 12
 _HANDLES_SHOWN: Final = 500
 _FIRST_MONTH: Final = "2000-01"  # the first one that `parse_month` accepts
 _STATUSES: Final[Mapping[type, int]] = {InvalidNumber: 400, Outdated: 409}
-_NO_APP: Final = Refusal(404, "There is no such app", "No app has this App ID. Check the App ID.")
+_NO_APP: Final = Refusal(
+    404,
+    gettext_noop("There is no such app"),
+    gettext_noop("No app has this App ID. Check the App ID."),
+)
 _NO_MONTH: Final = Refusal(
-    400, "This is not a month", "Write the month in the address as in month=2026-11."
+    400,
+    gettext_noop("This is not a month"),
+    gettext_noop("Write the month in the address as in month=2026-11."),
 )
 _NO_DECISION: Final = Refusal(
-    400, "This form is not valid", "Open the app's page, reload it and try again."
+    400,
+    gettext_noop("This form is not valid"),
+    gettext_noop("Open the app's page, reload it and try again."),
 )
 
 
@@ -84,7 +94,7 @@ class Console:
         apps = app_list.list_apps(search, month=month, limit=_SHOWN, skip=(page - 1) * _SHOWN)
         waiting = app_list.list_apps(WAITING, month=month, limit=_WAITING_SHOWN)
         context = {
-            "title": "Apps",
+            "title": _("Apps"),
             "scripts": ("page.js",),
             "notice": self._describe_done(request, read_id(request.query.get("app", ""))),
             "faults": {f"limit-{app_id}": text for text in describe_error(error).values()},
@@ -189,7 +199,10 @@ class Console:
         if app is None:
             return self._renderer.refuse(request, _NO_APP)
         if missing := list_missing_fields(fields, decision):
-            text = f"The form lacks {' and '.join(missing)}. Open the app's page and try again."
+            text = _(
+                "The form lacks %(fields)s. Open the app's page and try again.",
+                fields=current().formats.listed(missing),
+            )
             return self._renderer.refuse(request, replace(_NO_DECISION, text=text))
         try:
             known = read_approved_columns(fields, app) if decision == "enable" else {}
@@ -234,7 +247,7 @@ class Console:
         page = _page(request, len(apps))
         before, after = months_around(month, last=self._month)
         context = {
-            "title": f"Usage in {format_month(month)}",
+            "title": _("Usage in %(month)s", month=format_month(month)),
             "format_month": format_month,
             "month": month,
             "before": before if month > _FIRST_MONTH else None,
@@ -269,7 +282,7 @@ class Console:
             limit=_SHOWN + 1, before_id=before_id, text=text
         )
         context: dict[str, Any] = {
-            "title": "Audit log",
+            "title": _("Audit log"),
             "scripts": ("page.js",),
             "entries": entries[:_SHOWN],
             "q": text,

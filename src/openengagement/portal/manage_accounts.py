@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from openengagement.engagement.permissions import Role
+from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.portal.manage_keys import refuse_former_manager
 from openengagement.portal.manage_views import actor_of, read_id, read_text
 from openengagement.portal.page_request import PageRequest
@@ -17,15 +19,21 @@ from openengagement.registry.registry import Registry
 ACCOUNTS_PATH: Final = "/manage/accounts"
 _SHOWN: Final = 50  # rows on one page
 _NO_ACCOUNT: Final = Refusal(
-    404, "There is no such account", "It may have been erased. Search for it again."
+    404,
+    gettext_noop("There is no such account"),
+    gettext_noop("It may have been erased. Search for it again."),
 )
 _NO_ROLE: Final = Refusal(
-    400, "This form is not valid", "Open the list of accounts again and choose a role."
+    400,
+    gettext_noop("This form is not valid"),
+    gettext_noop("Open the list of accounts again and choose a role."),
 )
 _OWN_ROLE: Final = Refusal(
     409,
-    "You cannot change your own role",
-    "Ask another manager, or use: openengagement account role. So one manager always stays.",
+    gettext_noop("You cannot change your own role"),
+    gettext_noop(
+        "Ask another manager, or use: openengagement account role. So one manager always stays."
+    ),
 )
 
 
@@ -48,7 +56,7 @@ class AccountsPage:
         page = max(1, min(read_id(request.query.get("page", "1")), pages))
         query = urlencode({"q": text, "role": role or ""})
         context: dict[str, Any] = {
-            "title": "Accounts",
+            "title": _("Accounts"),
             "scripts": ("page.js",),
             "accounts": accounts.search_accounts(
                 text, role, limit=_SHOWN, skip=(page - 1) * _SHOWN

@@ -7,6 +7,8 @@ from starlette.responses import Response
 
 from openengagement.auth.credentials import draw_platform_key
 from openengagement.engagement.types import DAY_S
+from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.portal.access import MANAGERS_ONLY
 from openengagement.portal.manage_views import InvalidNumber, actor_of, parse_number
 from openengagement.portal.one_time_secrets import OneTimeSecrets
@@ -25,12 +27,14 @@ KEYS_PATH: Final = "/manage/keys"
 _SUBJECT: Final = "platform keys"
 _DAYS_MAX: Final = 36_500
 _SCOPES: Final = {
-    Scope.EVENTS: "Send events, register and delete Tweets",
-    Scope.ACCOUNTS: "Register and erase accounts",
-    Scope.USAGE: "Read the usage of apps",
+    Scope.EVENTS: gettext_noop("Send events, register and delete Tweets"),
+    Scope.ACCOUNTS: gettext_noop("Register and erase accounts"),
+    Scope.USAGE: gettext_noop("Read the usage of apps"),
 }
 _NO_KEY: Final = Refusal(
-    404, "There is no such platform key", "It may have been revoked. Check the list of keys."
+    404,
+    gettext_noop("There is no such platform key"),
+    gettext_noop("It may have been revoked. Check the list of keys."),
 )
 
 
@@ -63,13 +67,13 @@ class PlatformKeysPage:
         now_s = self._now_s()
         shown = {} if error else self._one_time_secrets.take(request, _SUBJECT)
         context: dict[str, Any] = {
-            "title": "Platform keys",
+            "title": _("Platform keys"),
             "scripts": ("page.js",),
             "keys": [
                 {"key": key, "expired": key.is_expired(now_s)}
                 for key in self._keys.list_platform_keys()
             ],
-            "scopes": _SCOPES,
+            "scopes": {scope: _(words) for scope, words in _SCOPES.items()},
             "all_scopes": " ".join(Scope),
             "shown": shown,
             "typed": request.fields,
@@ -129,14 +133,16 @@ def _read_form(request: PageRequest) -> tuple[str, str | None, int | None]:
     fields, faults, days = request.fields, {}, None
     name = fields.get("name", "").strip()
     if not is_key_name(name):
-        faults["name"] = f"Write a name of 1 to {NAME_LENGTH_MAX} visible characters."
+        faults["name"] = _(
+            "Write a name of 1 to %(most)s visible characters.", most=NAME_LENGTH_MAX
+        )
     try:
         days = parse_number(fields.get("days", ""), field="days", most=_DAYS_MAX)
     except InvalidNumber as error:
         faults["days"] = str(error)
     scopes = [scope for scope in Scope if f"scope_{scope}" in fields]
     if not scopes:
-        faults["scopes"] = "Choose at least one purpose."
+        faults["scopes"] = _("Choose at least one purpose.")
     if faults:
         raise InvalidKey(faults)
     return name, None if len(scopes) == len(Scope) else " ".join(sorted(scopes)), days

@@ -10,6 +10,8 @@ from starlette.responses import Response
 
 from openengagement.data_folder import DataFolder, DiskUsage, measure_disk
 from openengagement.engagement.types import DAY_S
+from openengagement.language.current import current, gettext_noop, ngettext
+from openengagement.language.current import gettext as _
 from openengagement.metrics import table
 from openengagement.metrics.exposition import add_up
 from openengagement.metrics.metric import Metric, is_attached, read_slots
@@ -25,18 +27,20 @@ _FREE_SHARE_MIN: Final = 0.1  # of the disk
 _EXPIRING_S: Final = 14 * DAY_S
 # Reason of a rejected line (`ingest.rows.DropReason`) -> what the sender should look at.
 _HINTS: Final[Mapping[str, str]] = {
-    "malformed": "The line cannot be read. Check the format of the batch.",
-    "missing_field": "A required field is missing.",
-    "invalid_id": "An id is not a positive whole number.",
-    "unknown_type": "No metric has this type. Map the type of your platform to one of the list.",
-    "invalid_time": "The time cannot be read. Write it as 2026-11-22T10:15:00Z.",
-    "in_future": "The time lies in the future. Check the clock of the sender.",
-    "invalid_count": "The count is no whole number, or too large.",
-    "invalid_flag": "A field that is true or false has another value.",
-    "invalid_name": "The screen name has characters that no name may have.",
-    "name_taken": "Another account has the screen name.",
-    "invalid_text": "The text is too long, or has characters that no text may have.",
-    "invalid_url": "The URL cannot be used.",
+    "malformed": gettext_noop("The line cannot be read. Check the format of the batch."),
+    "missing_field": gettext_noop("A required field is missing."),
+    "invalid_id": gettext_noop("An id is not a positive whole number."),
+    "unknown_type": gettext_noop(
+        "No metric has this type. Map the type of your platform to one of the list."
+    ),
+    "invalid_time": gettext_noop("The time cannot be read. Write it as 2026-11-22T10:15:00Z."),
+    "in_future": gettext_noop("The time lies in the future. Check the clock of the sender."),
+    "invalid_count": gettext_noop("The count is no whole number, or too large."),
+    "invalid_flag": gettext_noop("A field that is true or false has another value."),
+    "invalid_name": gettext_noop("The screen name has characters that no name may have."),
+    "name_taken": gettext_noop("Another account has the screen name."),
+    "invalid_text": gettext_noop("The text is too long, or has characters that no text may have."),
+    "invalid_url": gettext_noop("The URL cannot be used."),
 }
 
 
@@ -93,7 +97,7 @@ class SystemPage:
         values = add_up(read_slots()) if is_attached() else None
         disk, registry = measure_disk(self._data), self._folder.registry
         context = {
-            "title": "System",
+            "title": _("System"),
             "scripts": ("page.js",),
             "ingestion": describe_ingestion(values, self._rate.per_second()) if values else None,
             "items": self._folder.count_items(),
@@ -125,7 +129,7 @@ def describe_ingestion(values: Values, per_second: float | None) -> dict[str, An
         "started_s": _count(values, table.STARTED, labels="") or None,
         "per_second": per_second,
         "reasons": [
-            Rejected(reason, count, _HINTS.get(reason, ""))
+            Rejected(reason, count, _(_HINTS[reason]) if reason in _HINTS else "")
             for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
         ],
     }
@@ -140,29 +144,39 @@ def list_faults(values: Values) -> Iterator[str]:
     for labels, failing in values.get(table.FAULT.name, {}).items():
         if failing:
             part = labels.partition('"')[2].rstrip('"')
-            yield f"The check of the {part} fails. /readyz and the log have the reason."
+            yield _(
+                "The check of the %(part)s fails. /readyz and the log have the reason.", part=part
+            )
 
 
 def list_disk_notices(disk: DiskUsage) -> Iterator[str]:
     """Yield a sentence if little of the disk is free."""
     if disk.free_bytes < disk.disk_bytes * _FREE_SHARE_MIN:
-        share = 100 - 100 * disk.free_bytes // disk.disk_bytes
-        yield f"The disk of the data folder is {share}% full. Events are refused when it is full."
+        used = 1 - disk.free_bytes / disk.disk_bytes
+        yield _(
+            "The disk of the data folder is %(share)s full. Events are refused when it is full.",
+            share=current().formats.percent(used, 0),
+        )
 
 
 def list_key_notices(keys: Sequence[PlatformKey], now_s: float) -> Iterator[str]:
     """Yield a sentence for each platform key that has expired, or will within two weeks."""
     for key in keys:
         if key.is_expired(now_s):
-            yield f"The platform key {key.name} ({key.id}) has expired. Revoke it."
+            text = gettext_noop("The platform key %(name)s (%(id)s) has expired. Revoke it.")
+            yield _(text, name=key.name, id=key.id)
         elif key.is_expired(now_s + _EXPIRING_S):
-            yield f"The platform key {key.name} ({key.id}) expires within two weeks."
+            text = gettext_noop("The platform key %(name)s (%(id)s) expires within two weeks.")
+            yield _(text, name=key.name, id=key.id)
 
 
 def list_erasure_notices(unfinished: Sequence[int]) -> Iterator[str]:
     """Yield a sentence if erasures of accounts have not finished."""
     if unfinished:
-        yield (
-            f"{len(unfinished)} erased accounts still have Tweets. Repeat each erasure with: "
-            "openengagement account remove ID"
+        yield ngettext(
+            "%(count)s erased account still has Tweets. Repeat its erasure with: openengagement "
+            "account remove ID",
+            "%(count)s erased accounts still have Tweets. Repeat each erasure with: openengagement "
+            "account remove ID",
+            len(unfinished),
         )

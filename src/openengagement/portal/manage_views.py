@@ -9,6 +9,8 @@ from typing import Final
 from starlette.responses import Response
 
 from openengagement.engagement.types import ID_MAX, parse_decimal
+from openengagement.language.current import current, gettext_noop
+from openengagement.language.current import gettext as _
 from openengagement.portal.csv_files import csv_response
 from openengagement.registry.app_list import AppState, ListedApp, Search
 from openengagement.registry.apps import App
@@ -24,8 +26,10 @@ LIMITS: Final[Mapping[str, int]] = {
 WAITING: Final = Search(state=AppState.WAITING)
 _TEXT_MAX: Final = 128  # characters of a search
 _SEEN: Final = ("name", "website", "description", "access_level")
-_APP_CHANGED: Final = "This app changed after you opened the page. Check it again, then decide."
-_LIMITS_CHANGED: Final = (
+_APP_CHANGED: Final = gettext_noop(
+    "This app changed after you opened the page. Check it again, then decide."
+)
+_LIMITS_CHANGED: Final = gettext_noop(
     "Somebody else changed these limits after you opened the page, so yours were not saved. The "
     "form shows the present limits."
 )
@@ -46,24 +50,32 @@ class Decision:
 
 DECISIONS: Final[Mapping[str, Decision]] = {
     "enable": Decision(
-        {"enabled": True}, "is enabled. Its next request is answered.", {AppState.ENABLED}
+        {"enabled": True},
+        gettext_noop("%(app)s is enabled. Its next request is answered."),
+        {AppState.ENABLED},
     ),
     "disable": Decision(
         {"enabled": False},
-        "is disabled. Its requests are refused from now on.",
+        gettext_noop("%(app)s is disabled. Its requests are refused from now on."),
         {AppState.DISABLED},
     ),
     "suspend": Decision(
         {"suspended": True},
-        "is suspended. Its keys and tokens stop working now.",
+        gettext_noop("%(app)s is suspended. Its keys and tokens stop working now."),
         {AppState.SUSPENDED},
     ),
     "resume": Decision(
         {"suspended": False},
-        "is no longer suspended. Its keys and tokens work again.",
+        gettext_noop("%(app)s is no longer suspended. Its keys and tokens work again."),
         set(AppState) - {AppState.SUSPENDED},
     ),
-    "limits": Decision({}, "has new limits: {limits}."),
+    "limits": Decision(
+        {},
+        gettext_noop(
+            "%(app)s has new limits. Requests a minute: %(per_minute)s. Contracted handles a "
+            "month: %(handles)s."
+        ),
+    ),
 }
 
 
@@ -169,11 +181,14 @@ def describe_done(
     """Describe a decision that was made; None if the app's state contradicts it."""
     if state not in decision.states:
         return None
-    per_minute = f"{app.per_minute or default_limit:,} requests a minute"
-    per_minute += "" if app.per_minute else " (the default)"
-    handles = f"{app.handles_contracted:,}" if app.handles_contracted else "no"
-    limits = f"{per_minute}, {handles} contracted handles a month"
-    return {"app": app.name, "text": decision.notice.format(limits=limits)}
+    number = current().formats.number
+    per_minute = number(app.per_minute or default_limit)
+    return {
+        "app": app.name,
+        "text": decision.notice,
+        "per_minute": per_minute if app.per_minute else _("%(n)s (the default)", n=per_minute),
+        "handles": number(app.handles_contracted) if app.handles_contracted else _("none"),
+    }
 
 
 def _field_text(number: int | None) -> str:
@@ -192,7 +207,10 @@ def parse_number(text: str, *, field: str, most: int) -> int | None:
         return None
     number = parse_decimal(plain, maximum=most)
     if not number:
-        text = f"Write a whole number from 1 to {most:,}, or leave it empty."
+        text = _(
+            "Write a whole number from 1 to %(most)s, or leave it empty.",
+            most=current().formats.number(most),
+        )
         raise InvalidNumber({field: text})
     return number
 

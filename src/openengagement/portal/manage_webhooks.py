@@ -9,6 +9,8 @@ from starlette.responses import Response
 
 from openengagement.auth.credentials import draw_webhook, draw_webhook_secret
 from openengagement.data_folder import DataFolder
+from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.notifications.addresses import (
     URL_LENGTH_MAX,
     UnfitWebhook,
@@ -32,19 +34,28 @@ _SUBJECT: Final = "webhooks"
 _OLD_SECRET_S: Final = 86_400  # how long the old secret signs as well
 _SHOWN: Final = 50  # deliveries
 _TYPES: Final = {
-    NotificationType.APP_WAITING: "An app waits for access",
-    NotificationType.LIMIT_REACHED: "An app reached its rate limit",
-    NotificationType.CONTRACT_NEAR: "An app has used 80 % of its contracted handles",
-    NotificationType.CONTRACT_REACHED: "An app has used all of its contracted handles",
-    NotificationType.DAMAGE_FOUND: "Stored data is damaged",
+    NotificationType.APP_WAITING: gettext_noop("An app waits for access"),
+    NotificationType.LIMIT_REACHED: gettext_noop("An app reached its rate limit"),
+    NotificationType.CONTRACT_NEAR: gettext_noop(
+        "An app has used 80 percent of its contracted handles"
+    ),
+    NotificationType.CONTRACT_REACHED: gettext_noop("An app has used all its contracted handles"),
+    NotificationType.DAMAGE_FOUND: gettext_noop("Stored data is damaged"),
+}
+_STATES: Final = {
+    DeliveryState.WAITING: gettext_noop("Waiting"),
+    DeliveryState.DELIVERED: gettext_noop("Delivered"),
+    DeliveryState.FAILED: gettext_noop("Failed"),
 }
 _NO_WEBHOOK: Final = Refusal(
-    404, "There is no such webhook", "It may have been removed. Check the list of webhooks."
+    404,
+    gettext_noop("There is no such webhook"),
+    gettext_noop("It may have been removed. Check the list of webhooks."),
 )
 _CHANGED: Final = Refusal(
     409,
-    "The secret was rotated at the same time",
-    "Another manager rotated it. Open the list of webhooks again before you rotate it once more.",
+    gettext_noop("The secret was rotated at the same time"),
+    gettext_noop("Another manager rotated it. Open the list again before you rotate it once more."),
 )
 
 
@@ -80,7 +91,7 @@ class WebhooksPage:
         target, state = request.query.get("target") or None, _read_state(request)
         failed = deliveries.count_failed()
         context: dict[str, Any] = {
-            "title": "Webhooks",
+            "title": _("Webhooks"),
             "scripts": ("page.js",),
             "webhooks": [self._describe(each, failed=failed.get(each.id, 0)) for each in webhooks],
             "mail": {"id": MAIL, "receivers": self._mail_receivers, "failed": failed.get(MAIL, 0)},
@@ -89,7 +100,7 @@ class WebhooksPage:
             "hosts": {each.id: each.host for each in webhooks},
             "target": target or "",
             "state": state or "",
-            "states": [each.value for each in DeliveryState],
+            "states": {each.value: text for each, text in _STATES.items()},
             "shown": {} if error else self._one_time_secrets.take(request, _SUBJECT),
             "typed": request.fields,
             "faults": error.faults if error else NO_FAULTS,
@@ -208,7 +219,7 @@ class WebhooksPage:
             faults["url"] = f"{text[:1].upper()}{text[1:]}."
         types = [kind for kind in STORED_TYPES if f"type_{kind}" in request.fields]
         if not types:
-            faults["types"] = "Choose at least one notification."
+            faults["types"] = _("Choose at least one notification.")
         if faults:
             raise InvalidWebhook(faults)
         return url, None if len(types) == len(STORED_TYPES) else " ".join(sorted(types))

@@ -12,7 +12,10 @@ from typing import Final
 
 from starlette.responses import Response
 
+from openengagement.engagement.permissions import Proof
 from openengagement.http.threads import run_in_pool
+from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.metrics.table import SIGN_INS
 from openengagement.portal.consent import return_forces_login
 from openengagement.portal.page_request import PageRequest
@@ -36,19 +39,19 @@ from openengagement.telemetry import WARNING, log_event
 _COOKIE: Final = "openid"
 _CALLBACK: Final = "/sign-in/oidc/callback"
 _AUTHENTICATE_PATH: Final = "/oauth/authenticate"
-_ENDED: Final = (
+_ENDED: Final = gettext_noop(
     "This sign-in has ended: it started in another window or browser, it took more than "
     "10 minutes, or it was already used. Try again."
 )
-_SILENT: Final = "{} does not answer. Try again in a moment."
-_WRONG: Final = (
-    "{} sent an answer that this server cannot trust. The operator finds the reason in the log "
-    "of this server."
+_SILENT: Final = gettext_noop("%(provider)s does not answer. Try again in a moment.")
+_WRONG: Final = gettext_noop(
+    "%(provider)s sent an answer that this server cannot trust. The operator finds the "
+    "reason in the log of this server."
 )
-_DENIED: Final = "{} did not sign you in. Try again."
-_NO_ACCOUNT: Final = (
-    "You are signed in at {}, but no account of this platform belongs to that sign-in. Ask the "
-    "operator of this server."
+_DENIED: Final = gettext_noop("%(provider)s did not sign you in. Try again.")
+_NO_ACCOUNT: Final = gettext_noop(
+    "You are signed in at %(provider)s, but no account of this platform belongs to that "
+    "sign-in. Ask the operator of this server."
 )
 
 _FAILURES: Final = (
@@ -118,7 +121,9 @@ class OidcSignIn:
         if account is None:
             return self._show_failure(request, return_to, error=_NoAccount())
         try:
-            response = self._sign_in.complete(request, account, return_to=return_to)
+            response = self._sign_in.complete(
+                request, account, return_to=return_to, proof=Proof.PROVIDER
+            )
         except PasswordChanged:  # without a password, only if the account was erased meanwhile
             return self._show_failure(request, return_to, error=_NoAccount())
         if return_to.startswith(_AUTHENTICATE_PATH):
@@ -139,7 +144,7 @@ class OidcSignIn:
         return self._sign_in.show_form(
             request,
             {"return_to": return_to},
-            error=text.format(self._sign_in.provider_name),
+            error=_(text, provider=self._sign_in.provider_name),
             fields_wrong=False,
             status=status,
         )
@@ -148,7 +153,7 @@ class OidcSignIn:
         self, request: PageRequest, url: str, *, destination: str | None
     ) -> Response:
         """Show a page that continues by itself, and has a link for browsers that do not."""
-        context = {"title": "One moment", "url": url, "destination": destination}
+        context = {"title": _("One moment"), "url": url, "destination": destination}
         response = self._renderer.render(request, "continue", context=context)
         response.headers["refresh"] = f"0; url={url}"
         return response

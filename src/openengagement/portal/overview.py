@@ -6,8 +6,10 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from openengagement.engagement.types import HOUR_S, format_time, utc_datetime
+from openengagement.engagement.types import HOUR_S, format_time
 from openengagement.errors import ApiError
+from openengagement.language.current import current
+from openengagement.language.current import gettext as _
 from openengagement.portal.account_figures import AccountFigures, AccountSums
 from openengagement.portal.bar_charts import draw_bars, draw_spark
 from openengagement.portal.csv_files import csv_response
@@ -20,13 +22,15 @@ from openengagement.portal.overview_figures import (
     make_bars,
     make_figures,
     make_heat,
+    make_values,
     value_of,
 )
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.periods import CUSTOM, NAMES, Period, read_period
+from openengagement.portal.periods import CUSTOM, Period, list_periods, read_period
 from openengagement.portal.rendering import PageRenderer, Refusal
 from openengagement.portal.series import LABELS, RATE, format_number
 from openengagement.portal.tweet_views import TweetViews
+from openengagement.portal.zones import describe_other, read_zone
 
 PATH: Final = "/overview"
 _SIDE: Final = ("favorites", "retweets", RATE)  # beside the metric that ranks the best Tweets
@@ -45,64 +49,68 @@ class Overview:
     def show(self, request: PageRequest) -> Response:
         """`GET /overview`."""
         period = self._read_period(request)
-        view = _kept(request.query, period)
+        view, path = _kept(request.query, period), request.base + PATH
         context: dict[str, Any] = {
-            "title": "Overview",
+            "title": request.titled(_("Overview"), _("Overview")),
             "scripts": ("page.js", "overview.js"),
             "pictures": True,
-            **_controls(view, period),
+            **_controls(view, period, path=path),
         }
-        if self._figures.is_protected(request.account_id):
+        if self._figures.is_protected(request.author_id):
             return self._render(request, {**context, "state": "protected"})
         try:
-            sums = self._figures.read(request.account_id, period)
+            sums = self._figures.read(request.author_id, period)
         except (ApiError, OverflowError) as error:
             return self._refuse(request, error)
         if not sums.tweets:
             return self._render(request, {**context, "state": "empty"})
         now_s = self._figures.now_s()
-        more = {"state": "figures", "counted_until": f"{utc_datetime(now_s):%H:%M} UTC"}
-        return self._render(request, context | more | self._describe(view, period, sums=sums))
+        until = current().formats.hour(now_s, period.zone.rules) + period.zone.suffix
+        more = {"state": "figures", "counted_until": until}
+        described = self._describe(view, period, sums=sums, path=path)
+        return self._render(request, context | more | described)
 
     def export(self, request: PageRequest) -> Response:
         """`GET /overview.csv`: every metric of the period, by the parts of the chart."""
         period = self._read_period(request)
-        if self._figures.is_protected(request.account_id):
+        if self._figures.is_protected(request.author_id):
             return self.show(request)
         try:
-            sums = self._figures.read(request.account_id, period)
+            sums = self._figures.read(request.author_id, period)
         except (ApiError, OverflowError) as error:
             return self._refuse(request, error)
-        header = ["from (UTC)", *(LABELS[name] for name in METRICS)]
-        name = f"overview-{_day(period.start_hour)}-{_day(period.end_hour - 1)}.csv"
-        return csv_response(name, header, rows=_lines(period, sums))
+        header = [_("from (UTC)"), *(LABELS[name] for name in METRICS)]
+        first, last = (
+            period.zone.at(hour * HOUR_S).date()
+            for hour in (period.start_hour, period.end_hour - 1)
+        )
+        name = f"overview-{first}-{last}.csv"
+        return csv_response(request.file_name(name), header, rows=_lines(period, sums))
 
     def _read_period(self, request: PageRequest) -> Period:
         figures = self._figures
-        return read_period(request.query, now_s=figures.now_s(), floor_s=figures.floor_s)
+        zone = read_zone(request.query, request.cookies)
+        return read_period(request.query, now_s=figures.now_s(), floor_s=figures.floor_s, zone=zone)
 
     def _describe(
-        self, view: Mapping[str, str], period: Period, *, sums: AccountSums
+        self, view: Mapping[str, str], period: Period, *, sums: AccountSums, path: str
     ) -> dict[str, Any]:
         """Build the context of the figures."""
         metric, ranked_by = _metric(view, "metric"), _metric(view, "by")
         figures = make_figures(sums.by_hour, sums.before)
-        bars = {
-            name: make_bars(name, period, now=sums.by_hour, before=sums.before)
-            for name in {*MAIN, metric}
-        }
+        bars = make_bars(metric, period, now=sums.by_hour, before=sums.before)
         start_s, end_s = period.start_hour * HOUR_S, period.end_hour * HOUR_S
         return {
             "tweets": len(sums.tweets),
             "more": sums.more,
             "published": sum(start_s <= tweet.created_at_s < end_s for tweet in sums.tweets),
             "headline": figures[metric],
-            "chart": draw_bars(bars[metric], period, is_rate=metric == RATE),
+            "chart": draw_bars(bars, period, is_rate=metric == RATE),
             "ledger": [
                 {
                     "figure": figures[name],
-                    "spark": draw_spark(bars[name]),
-                    "href": _link(view, metric=name),
+                    "spark": draw_spark(make_values(name, period, hours=sums.by_hour)),
+                    "href": _link(path, view, metric=name),
                     "current": name == metric,
                 }
                 for name in MAIN
@@ -115,7 +123,7 @@ class Overview:
             "heat": make_heat(period, sums.by_hour),
             "actions": list_actions(figures),
             "engagements": figures["engagements"],
-            "csv": f"{PATH}.csv?{urlencode(view)}",
+            "csv": f"{path}.csv?{urlencode(view)}",
         }
 
     def _rank(self, sums: AccountSums, metric: str) -> list[dict[str, Any]]:
@@ -139,9 +147,9 @@ class Overview:
         return self._renderer.render(request, "overview", context=shown, status=status)
 
     def _refuse(self, request: PageRequest, error: ApiError | OverflowError) -> Response:
-        heading = "Your figures cannot be shown now"
+        heading = _("The figures cannot be shown now")
         if isinstance(error, OverflowError):
-            text = "A sum is too large for this server."
+            text = _("A sum is too large for this server.")
             return self._renderer.refuse(request, Refusal(500, heading, text))
         refusal = Refusal(error.status, heading, NOT_NOW)
         return self._renderer.refuse(request, refusal)
@@ -154,46 +162,33 @@ def _metric(view: Mapping[str, str], name: str) -> str:
 
 def _kept(query: Mapping[str, str], period: Period) -> dict[str, str]:
     """Return the parameters of a view that its links keep, without a period that has faults."""
-    names = ("metric", "by", *(() if period.faults else ("period", "first", "last")))
+    names = ("metric", "by", "zone", *(() if period.faults else ("period", "first", "last")))
     return {name: query[name][:40] for name in names if query.get(name)}
 
 
-def _link(view: Mapping[str, str], **changes: str) -> str:
+def _link(path: str, view: Mapping[str, str], **changes: str) -> str:
     """Return the address of a view with changes."""
-    return f"{PATH}?{urlencode({**view, **changes})}"
+    return f"{path}?{urlencode({**view, **changes})}"
 
 
-def _controls(view: Mapping[str, str], period: Period) -> dict[str, Any]:
+def _controls(view: Mapping[str, str], period: Period, *, path: str) -> dict[str, Any]:
     """Build the context of the switch between periods."""
-    kept = {name: value for name, value in view.items() if name in {"metric", "by"}}
-    periods = [
-        {
-            "name": name,
-            "label": label,
-            "href": _link(kept, period=name),
-            "current": name == period.name,
-        }
-        for name, label in NAMES.items()
-    ]
+    kept = {name: value for name, value in view.items() if name in {"metric", "by", "zone"}}
     days = {name: value for name, value in view.items() if name not in kept}
     return {
         "period": period,
-        "periods": periods,
+        "periods": list_periods(period.name, path=path, kept=kept),
         "is_custom": period.name == CUSTOM,
         "kept": kept,
         "kept_period": days,
+        "zone": period.zone,
+        "other_zone": describe_other(period.zone, view, path=path),
     }
 
 
 def _lines(period: Period, sums: AccountSums) -> Iterator[Sequence[object]]:
     """Yield the rows of the file."""
-    series = [make_bars(name, period, now=sums.by_hour, before=None) for name in METRICS]
-    for bars in zip(*series, strict=True):
-        numbers = [
-            float(f"{bar.value:.6g}") if isinstance(bar.value, float) else bar.value for bar in bars
-        ]
-        yield [format_time(bars[0].hour * HOUR_S), *numbers]
-
-
-def _day(hour: int) -> str:
-    return utc_datetime(hour * HOUR_S).date().isoformat()
+    series = [make_values(name, period, hours=sums.by_hour) for name in METRICS]
+    for hour, *values in zip(period.edges, *series, strict=False):
+        numbers = [float(f"{each:.6g}") if isinstance(each, float) else each for each in values]
+        yield [format_time(hour * HOUR_S), *numbers]

@@ -7,9 +7,19 @@ from typing import Final
 import numpy as np
 
 from openengagement.engagement.counters import Ints
-from openengagement.engagement.types import ENGAGEMENT_TYPES, TYPE_NAMES
-from openengagement.portal.periods import Period, describe_hour, describe_span, week_hours
-from openengagement.portal.series import LABELS, RATE, RATE_OF, TIMED_TYPES, Number, rate_of
+from openengagement.engagement.types import ENGAGEMENT_TYPES, HOUR_S, TYPE_NAMES
+from openengagement.language.current import current
+from openengagement.language.current import gettext as _
+from openengagement.portal.periods import Period, describe_hour, week_hours
+from openengagement.portal.series import (
+    LABELS,
+    RATE,
+    RATE_OF,
+    TIMED_TYPES,
+    Number,
+    format_number,
+    rate_of,
+)
 
 # The metrics in the ledger, in its order.
 MAIN: Final = (
@@ -22,7 +32,7 @@ _TIMES_MIN: Final = 10  # from this factor on, a change is written as a factor
 _FILLED_MIN: Final = 24  # hours of the week with engagement that a heat map needs
 _LEVELS: Final = 6
 _HOURS_A_DAY: Final = 24
-_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
 _ROLLED_UP: Final = tuple(
     each.name for each in ENGAGEMENT_TYPES if each.rolls_up and each.name in TIMED_TYPES
 )
@@ -96,13 +106,14 @@ def describe_change(value: Number, before: Number) -> Change:
         return Change("", "—")
     if isinstance(value, float) or isinstance(before, float):
         points = round(100 * (value - before), 2)
-        return Change(_direction(points), f"{abs(points):.2f} pt")
+        text = current().formats.fixed(abs(points), 2)
+        return Change(_direction(points), _("%(points)s pt", points=text))
     if before <= 0 or value < 0:
-        return Change("up", "new") if value > 0 and before == 0 else Change("", "—")
+        return Change("up", _("new")) if value > 0 and before == 0 else Change("", "—")
     if value >= _TIMES_MIN * before:
-        return Change("up", f"\N{MULTIPLICATION SIGN}{value // before:,}")
+        return Change("up", f"\N{MULTIPLICATION SIGN}{format_number(value // before)}")
     percent = round(100 * (value - before) / before, 1)
-    return Change(_direction(percent), f"{abs(percent):.1f}%")
+    return Change(_direction(percent), current().formats.percent(abs(percent) / 100, 1))
 
 
 def _direction(difference: float) -> str:
@@ -113,33 +124,45 @@ def _direction(difference: float) -> str:
 
 def make_bars(metric: str, period: Period, *, now: Ints, before: Ints | None) -> list[Bar]:
     """Make the bars of a metric. `now` and `before` are `[hour, type number]`."""
-    width = period.bar_hours
-    starts = range(0, len(now), width)
-    sums = np.add.reduceat(now, starts, axis=0)
-    earlier = None if before is None else np.add.reduceat(before, starts, axis=0)
-    bars = []
-    for index, start in enumerate(starts):
-        hour = period.start_hour + start
-        end = min(hour + width, period.start_hour + period.full_hours)
-        is_last = index == len(starts) - 1
-        bars.append(
-            Bar(
-                label=_label(hour, end, width=width),
-                hour=hour,
-                value=value_of(sums[index], metric),
-                before=None if earlier is None else value_of(earlier[index], metric),
-                running=period.running and is_last,
-            )
+    values = make_values(metric, period, hours=now)
+    earlier = [None] * len(values) if before is None else make_values(metric, period, hours=before)
+    edges = period.edges
+    return [
+        Bar(
+            label=_label(edges[at], edges[at + 1], period=period),
+            hour=edges[at],
+            value=value,
+            before=earlier[at],
+            running=period.running and at == len(values) - 1,
         )
-    return bars
+        for at, value in enumerate(values)
+    ]
 
 
-def _label(hour: int, end: int, *, width: int) -> str:
+def make_values(metric: str, period: Period, *, hours: Ints) -> Sequence[Number]:
+    """Make the values of the bars that have begun. `hours` is `[hour, type number]`."""
+    ends = np.array(period.edges[:-1], np.int64) - period.start_hour
+    starts = ends[ends < len(hours)]
+    names = RATE_OF if metric == RATE else (metric,)
+    columns = [
+        np.add.reduceat(hours[:, _NUMBERS[name]], starts).tolist() if len(starts) else []
+        for name in names
+    ]
+    if metric == RATE:
+        return [rate_of(*pair) for pair in zip(*columns, strict=True)]
+    values: Sequence[Number] = columns[0]
+    return values
+
+
+def _label(hour: int, end: int, *, period: Period) -> str:
+    zone, width = period.zone, period.bar_hours
+    if width >= _HOURS_A_DAY:
+        return period.describe(hour, end, hourly=False)
+    start = describe_hour(hour, zone=zone)
     if width == 1:
-        return f"{describe_hour(hour)} UTC"
-    if width < _HOURS_A_DAY:
-        return f"{describe_hour(hour)} to {describe_hour(end).rpartition(' ')[2]} UTC"
-    return describe_span(hour, end, hourly=False)
+        return f"{start}{zone.suffix}"
+    last = current().formats.hour(end * HOUR_S, zone.rules)
+    return _("%(first)s to %(last)s", first=start, last=last) + zone.suffix
 
 
 def find_best(by_tweet: Ints, metric: str) -> list[int]:
@@ -163,7 +186,8 @@ def make_heat(period: Period, now: Ints) -> Heat | None:
     The running hour is left out.
     """
     whole = len(now) - int(period.running)
-    hours = np.array(week_hours(period.start_hour, period.start_hour + whole), np.int64)
+    end_hour = period.start_hour + whole
+    hours = np.array(week_hours(period.start_hour, end_hour, zone=period.zone), np.int64)
     seen = np.bincount(hours, minlength=168)
     sums = np.bincount(hours, now[:whole, _NUMBERS["engagements"]], minlength=168)
     averages = np.maximum(sums, 0) / np.maximum(seen, 1)
@@ -172,13 +196,22 @@ def make_heat(period: Period, now: Ints) -> Heat | None:
     levels = np.ceil(_LEVELS * averages / averages.max()).astype(np.int64)
     best = int(averages.argmax())
     day, hour = divmod(best, _HOURS_A_DAY)
+    minute = period.zone.at(end_hour * HOUR_S).minute
+    days = current().formats.weekdays()
     return Heat(
-        _DAYS,
+        days,
         averages.reshape(7, _HOURS_A_DAY).tolist(),
         levels.reshape(7, _HOURS_A_DAY).tolist(),
-        f"{_DAYS[day]} {hour:02}:00 to {(hour + 1) % _HOURS_A_DAY:02}:00",
+        _describe_best(days[day], hour, minute=minute),
         float(averages[best]),
     )
+
+
+def _describe_best(day: str, hour: int, *, minute: int) -> str:
+    """Write an hour of the week: `Mon 09:00 to 10:00`."""
+    starts = (each * HOUR_S + 60 * minute for each in (hour, hour + 1))
+    first, last = (current().formats.hour(at_s) for at_s in starts)
+    return _("%(day)s %(first)s to %(last)s", day=day, first=first, last=last)
 
 
 @dataclass(frozen=True, slots=True)

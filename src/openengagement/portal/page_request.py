@@ -7,7 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from openengagement.http.forms import given_once
+from openengagement.language.current import gettext as _
 from openengagement.registry.sessions import Session
+from openengagement.registry.shares import Share
 
 
 @dataclass(slots=True)
@@ -28,6 +30,9 @@ class PageRequest:
     address: str
     query_pairs: Sequence[tuple[str, str]] = ()  # the query as it was sent, repeats included
     session: Session | None = None
+    # On pages of figures: who shares figures with this person, and whose figures the page shows.
+    owners: Sequence[Share] = ()
+    author: Share | None = None  # None: the person's own
     form_secret: str = ""  # the cookie that this browser's forms are bound to
     set_cookies: dict[str, tuple[str, int]] = field(default_factory=dict)  # name -> value, seconds
 
@@ -47,6 +52,26 @@ class PageRequest:
         assert self.session is not None, "the page's route demands no sign-in"
         return self.session.account_id
 
+    @property
+    def author_id(self) -> int:
+        """The account whose figures the page shows: that of an author who shares, or one's own."""
+        return self.author.account_id if self.author else self.account_id
+
+    @property
+    def base(self) -> str:
+        """The first part of the paths of all pages with these figures, empty for one's own."""
+        return f"/shared/{self.author.account_id}" if self.author else ""
+
+    def titled(self, own: str, others: str) -> str:
+        """Return the title `own` for one's own figures, else `others` with the author's name."""
+        if self.author is None:
+            return own
+        return _("%(page)s of @%(name)s", page=others, name=self.author.screen_name)
+
+    def file_name(self, name: str) -> str:
+        """Name a file of figures. The figures of another account have its screen name in it."""
+        return f"{self.author.screen_name}-{name}" if self.author else name
+
     def cookie(self, name: str) -> str:
         """Return a cookie that the browser sent, empty if it sent none."""
         return self.cookies.get(self._cookie_name(name), "")
@@ -65,8 +90,16 @@ class PageRequest:
             )
 
     def _cookie_name(self, name: str) -> str:
-        # Under TLS the prefix stops other hosts of the domain from setting a cookie of this name.
-        return f"__Host-oe_{name}" if self.secure else f"oe_{name}"
+        secure, plain = cookie_names(name)
+        return secure if self.secure else plain
+
+
+def cookie_names(name: str) -> tuple[str, str]:
+    """Return the names of one of our cookies under TLS and without it.
+
+    The prefix stops other hosts of the domain from setting a cookie of this name.
+    """
+    return f"__Host-oe_{name}", f"oe_{name}"
 
 
 def read_page_request(request: Request, fields: Mapping[str, str]) -> PageRequest:

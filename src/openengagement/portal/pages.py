@@ -17,17 +17,26 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
+from openengagement.engagement.permissions import Proof
+from openengagement.http import request as http_request
 from openengagement.http.encoding import accepts_gzip
 from openengagement.http.forms import MalformedParameters, given_once, parse_form_body
 from openengagement.http.request import FORM_MAX_BYTES, READ_BODY
 from openengagement.http.threads import run_in_pool
-from openengagement.portal.access import MANAGERS_ONLY, Access, sign_in_first
+from openengagement.language.current import gettext_noop
+from openengagement.portal.access import (
+    MANAGERS_ONLY,
+    SECOND_FACTOR_PATH,
+    Access,
+    sign_in_first,
+)
 from openengagement.portal.assets import STATIC_PREFIX
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.concurrency import SIGN_IN_BUSY, Busy, ConcurrencyLimit, client_networks
 from openengagement.portal.failures import describe_failure
 from openengagement.portal.form_origins import is_from_here, page_of
 from openengagement.portal.kept_forms import KeptForms
+from openengagement.portal.language_choice import choose_language, choose_language_by_headers
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import (
     FOREIGN_FORM,
@@ -40,31 +49,44 @@ from openengagement.portal.rendering import (
 from openengagement.portal.routes import AsyncHandler, Handler, Load, PageRoute
 
 _MANY_CHARTS: Final = Refusal(
-    503, "Too many people are loading charts", "Wait a few seconds and reload the page."
+    503,
+    gettext_noop("Too many people are loading charts"),
+    gettext_noop("Wait a few seconds and reload the page."),
 )
 _MANY_CALLS: Final = Refusal(
-    503, "Too many people are sending requests", "Wait a few seconds and send the form again."
+    503,
+    gettext_noop("Too many people are sending requests"),
+    gettext_noop("Wait a few seconds and send the form again."),
 )
 _MANY_TESTS: Final = Refusal(
-    503, "Too many webhooks are being tested", "Wait a few seconds and send the test again."
+    503,
+    gettext_noop("Too many webhooks are being tested"),
+    gettext_noop("Wait a few seconds and send the test again."),
 )
 _MEASURED_BY_MANY: Final = Refusal(
-    503, "The system is being measured", "Wait a few seconds and reload the page."
+    503,
+    gettext_noop("The system is being measured"),
+    gettext_noop("Wait a few seconds and reload the page."),
 )
 # For a person who is signed in. The form of anybody else may have FORM_MAX_BYTES.
 _SIGNED_IN_FORM_MAX_BYTES: Final = 65_536
+_COMPRESSED: Final = (Load.FIGURES, Load.LONG)
 _RETRY_AFTER_S: Final = "2"
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _MISSING: Final = Refusal(
-    404, "There is no such page", "Check the address, or start from the home page."
+    404,
+    gettext_noop("There is no such page"),
+    gettext_noop("Check the address, or start from the home page."),
 )
 _WRONG_METHOD: Final = Refusal(
     405,
-    "This address has no page",
-    "It only takes a form from another page. Start from the home page.",
+    gettext_noop("This address has no page"),
+    gettext_noop("It only takes a form from another page. Start from the home page."),
 )
 _UNREADABLE: Final = Refusal(
-    400, "The form cannot be read", "Go back, reload the page and try again."
+    400,
+    gettext_noop("The form cannot be read"),
+    gettext_noop("Go back, reload the page and try again."),
 )
 
 
@@ -123,9 +145,10 @@ class Pages:
             response = await self._refuse(_UNREADABLE, Request(scope))
             await response(scope, receive, send_with_headers)
 
-    def render_failure(self, status: int, request_id: str) -> str:
+    def render_failure(self, status: int, request: http_request.Request) -> str:
         """Render the page of a request that failed before or while a page was made."""
-        return self._renderer.render_failure(describe_failure(status), request_id)
+        choose_language_by_headers(request.headers, self._renderer.languages)
+        return self._renderer.render_failure(describe_failure(status), request.request_id)
 
     async def _respond(self, route: PageRoute, request: Request) -> Response:
         """Answer with a page, within its concurrency limit."""
@@ -148,6 +171,7 @@ class Pages:
             work = partial(self._answer_in_thread, route, request, fields=fields)
             return await run_in_pool(self._pool, work)
         page_request = await run_in_pool(self._pool, self._sessions.read, request, fields)
+        choose_language(page_request, self._renderer.languages)
         handler = cast("AsyncHandler", route.handler)
         refused = await run_in_pool(self._pool, self._check, route, page_request)
         response = refused or await handler(page_request)
@@ -158,11 +182,10 @@ class Pages:
         self, route: PageRoute, request: Request, *, fields: dict[str, str]
     ) -> Response:
         page_request = self._sessions.read(request, fields)
+        choose_language(page_request, self._renderer.languages)
         handler = cast("Handler", route.handler)
         response = self._check(route, page_request) or handler(page_request)
-        if route.method == "GET":
-            self._kept_forms.restore(page_request, response)
-        if route.load is Load.FIGURES:
+        if route.load in _COMPRESSED:
             response = encode_page(response, gzip=accepts_gzip(request.headers.raw))
         page_request.send_cookies(response)
         return response
@@ -187,8 +210,12 @@ class Pages:
             return None
         if request.session is None:
             return sign_in_first(page_of(request) if route.method == "GET" else request.path)
-        if route.access is Access.MANAGER and not request.session.is_manager:
+        if route.access is Access.SIGNED_IN:
+            return None
+        if not request.session.is_manager:
             return self._renderer.refuse(request, MANAGERS_ONLY)
+        if route.access is Access.PROVEN_MANAGER and request.session.proof is Proof.PASSWORD:
+            return redirect(SECOND_FACTOR_PATH)
         return None
 
     def _answer_late_form(self, route: PageRoute, request: PageRequest) -> Response:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
+from openengagement.language.current import gettext as _
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import PageRenderer
 
@@ -24,7 +25,7 @@ class ApiReference:
         """`GET /docs`."""
         document = self._read_document()
         context = {
-            "title": "API reference",
+            "title": _("API reference"),
             "scripts": ("page.js",),
             "version": document["info"]["version"],
             "schemes": document["components"]["securitySchemes"],
@@ -122,7 +123,8 @@ def _limits_of(field: Mapping[str, Any]) -> str:
         ("minimum", "maximum", ""),
     ):
         if high in field:
-            words.append(f"{field[low]} to {field[high]} {unit}".strip())
+            range_ = f"{field[low]} to {field[high]}" if low in field else f"up to {field[high]}"
+            words.append(f"{range_} {unit}".strip())
     if "default" in field:
         words.append(f"default {field['default']}")
     return "; ".join(words)

@@ -1,17 +1,22 @@
 """Pages as responses: templates, security headers, redirects and compression."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import PackageLoader
 from starlette.datastructures import MutableHeaders
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from openengagement.engagement.types import DAY_S, utc_datetime
+from openengagement.engagement.types import DAY_S
 from openengagement.http.encoding import compress_page
+from openengagement.language.current import current, gettext_noop
+from openengagement.language.negotiation import Languages
+from openengagement.look import Look
 from openengagement.portal.assets import Assets
 from openengagement.portal.browser_sessions import BrowserSessions
+from openengagement.portal.environment import make_environment
 from openengagement.portal.page_request import PageRequest
 from openengagement.registry.apps import App
 
@@ -46,31 +51,40 @@ class Refusal:
 
 FOREIGN_FORM: Final = Refusal(
     403,
-    "The form was not accepted",
-    "It was sent from another site, its page was open for too long, or you have signed in with "
-    "another account since. Go back, reload the page and try again.",
+    gettext_noop("The form was not accepted"),
+    gettext_noop(
+        "It was sent from another site, its page was open for too long, or you have signed in with "
+        "another account since. Go back, reload the page and try again."
+    ),
 )
+VARY: Final = "accept-language, cookie"  # these choose the language of a page
 
 
 class PageRenderer:
-    """Renders templates for the person who is signed in. `assets` are the static files.
+    """Renders templates for the person who is signed in, in one of `languages`.
 
-    Pages with pictures of Tweets may load them from `image_hosts`.
+    `assets` are the static files. Pages with pictures of Tweets may load them from `image_hosts`.
     """
 
     def __init__(
-        self, platform_name: str, sessions: BrowserSessions, *, image_hosts: Collection[str] = ()
+        self,
+        look: Look,
+        sessions: BrowserSessions,
+        *,
+        languages: Languages,
+        image_hosts: Collection[str] = (),
     ) -> None:
-        self.assets = Assets()
+        self.languages = languages
+        self.assets = Assets(look, languages)
         self._image_sources = sorted(f"https://{host}" for host in image_hosts)
         self._sessions = sessions
-        self._environment = Environment(
-            loader=PackageLoader("openengagement.portal"),
-            autoescape=True,
-            undefined=StrictUndefined,
-        )
-        self._environment.filters["utc"] = utc_datetime
-        self._environment.globals |= {"asset": self.assets.url, "platform_name": platform_name}
+        self._environment = make_environment(PackageLoader("openengagement.portal"))
+        self._environment.globals |= {
+            "asset": self.assets.url,
+            "platform_name": look.name,
+            "look": look,
+            "languages": languages.offered.values(),
+        }
 
     def render(
         self,
@@ -91,6 +105,10 @@ class PageRenderer:
             "viewer": _describe_viewer(request),
             "csrf_token": self._sessions.csrf_token(request),
             "here": request.path,
+            "this_page": _this_page(request),
+            "author": request.author,
+            "owners": request.owners,
+            "base": request.base,
             "scripts": (),
             "pictures": False,
         }
@@ -100,7 +118,8 @@ class PageRenderer:
         policy = _POLICY.format(" ".join(sources), " ".join(["'self'", *form_targets]))
         if complete["scripts"]:
             policy += _WITH_SCRIPTS
-        return HTMLResponse(html, status, headers={"content-security-policy": policy})
+        headers = {"content-security-policy": policy, "content-language": current().code}
+        return HTMLResponse(html, status, headers={**headers, "vary": VARY})
 
     def render_part(self, template: str, context: Mapping[str, Any]) -> str:
         """Render a template that is a part of a page, and knows nothing of the person."""
@@ -109,21 +128,27 @@ class PageRenderer:
     def render_failure(self, refusal: Refusal, request_id: str) -> str:
         """Render the page of a failure. It reads nothing: the registry may be what failed."""
         context = {
-            "title": refusal.heading,
-            **asdict(refusal),
+            **_translate(refusal),
             "viewer": None,
             "csrf_token": "",
             "here": "",
             "scripts": (),
             "pictures": False,
+            "this_page": "",
             "request_id": request_id,
         }
         return self.render_part("error", context)
 
     def refuse(self, request: PageRequest, refusal: Refusal) -> Response:
         """Render the page that explains a refusal."""
-        context = {"title": refusal.heading, **asdict(refusal), "request_id": ""}
+        context = {**_translate(refusal), "request_id": ""}
         return self.render(request, "error", context=context, status=refusal.status)
+
+
+def _translate(refusal: Refusal) -> dict[str, object]:
+    """Translate a refusal for its page. Its texts may be marked, or translated already."""
+    heading, text = (current().gettext(each) for each in (refusal.heading, refusal.text))
+    return {"title": heading, "heading": heading, "text": text, "status": refusal.status}
 
 
 def describe_app(app: App, **more: object) -> dict[str, object]:
@@ -138,6 +163,17 @@ def _describe_viewer(request: PageRequest) -> dict[str, str] | None:
     return {"screen_name": session.screen_name, "role": session.role} if session else None
 
 
+def _this_page(request: PageRequest) -> str:
+    """Return this page for the form that changes the language; empty for the answer to a form.
+
+    Such an answer may show a secret, or an error, which would be lost.
+    """
+    if request.fields:
+        return ""
+    query = urlencode(request.query_pairs)
+    return f"{request.path}?{query}" if query else request.path
+
+
 def add_security_headers(headers: MutableHeaders, *, secure: bool) -> None:
     """Add the headers that every answer of the pages carries, unless the answer has set them."""
     for name, value in _HEADERS.items():
@@ -149,7 +185,8 @@ def add_security_headers(headers: MutableHeaders, *, secure: bool) -> None:
 
 def encode_page(response: Response, *, gzip: bool) -> Response:
     """Compress a page for a browser that accepts gzip."""
-    response.headers["vary"] = "accept-encoding"
+    chosen_by = response.headers.get("vary")
+    response.headers["vary"] = f"{chosen_by}, accept-encoding" if chosen_by else "accept-encoding"
     if gzip:
         response.body = compress_page(bytes(response.body))
         response.headers["content-encoding"] = "gzip"

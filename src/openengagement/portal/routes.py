@@ -14,11 +14,13 @@ from openengagement.portal.app_usage import AppUsagePage
 from openengagement.portal.assets import STATIC_PREFIX
 from openengagement.portal.callback_tester import CallbackTester
 from openengagement.portal.charts import Charts
+from openengagement.portal.code_sign_in import CodeSignIn
 from openengagement.portal.consent import Consent
 from openengagement.portal.developer import DeveloperApps
 from openengagement.portal.explorer import Explorer
 from openengagement.portal.home import Home
 from openengagement.portal.keys import AppKeys
+from openengagement.portal.language_choice import LANGUAGE_PATH, LanguageChoice
 from openengagement.portal.manage import Console
 from openengagement.portal.manage_accounts import AccountsPage
 from openengagement.portal.manage_keys import PlatformKeysPage
@@ -26,9 +28,21 @@ from openengagement.portal.manage_system import SystemPage
 from openengagement.portal.manage_webhooks import WebhooksPage
 from openengagement.portal.overview import Overview
 from openengagement.portal.page_request import PageRequest
+from openengagement.portal.password_reset_page import (
+    NEW_PASSWORD_PATH,
+    RESET_PATH,
+    PasswordResetPage,
+)
 from openengagement.portal.password_sign_in import PasswordSignIn
 from openengagement.portal.reference import DOCS_PATH, ApiReference
+from openengagement.portal.second_factor import FACTOR_PATH, SecondFactorPage
+from openengagement.portal.second_step import CODE_PATH
+from openengagement.portal.security import SECURITY_PATH, SecurityPage
+from openengagement.portal.sharing import SHARING_PATH, SharingPage
 from openengagement.portal.sign_in import SignIn
+from openengagement.portal.style_guide import PATH as STYLE_GUIDE_PATH
+from openengagement.portal.style_guide import StyleGuide
+from openengagement.portal.viewing import SHARED_PREFIX, Viewing
 
 if TYPE_CHECKING:
     from openengagement.portal.oidc import OidcSignIn
@@ -45,19 +59,23 @@ PREFIXES: Final = (
     "/portal",
     "/overview",
     "/explore",
+    "/shared/",
     "/manage",
     DOCS_PATH,
+    LANGUAGE_PATH,
+    STYLE_GUIDE_PATH,
     STATIC_PREFIX,
 )
 
 
 class Load(Enum):
-    """How a page loads the server. Each kind but `LIGHT` has a concurrency limit.
+    """How a page loads the server. Each kind but `LIGHT` and `LONG` has a concurrency limit.
 
     The sign-in with a password has limits of its own (`portal.password_sign_in`).
     """
 
     LIGHT = "light"  # limited only by the threads of the pool
+    LONG = "long"  # a long answer, which is compressed
     FIGURES = "figures"  # reads many counters; its long answer is compressed
     MEASURING = "measuring"  # measures the stores and the disk
     CALLS = "calls"  # sends a request to this server itself
@@ -90,6 +108,7 @@ class FigurePages:
     overview: Overview
     explorer: Explorer
     charts: Charts
+    viewing: Viewing
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +134,16 @@ class ConsolePages:
 
 
 @dataclass(frozen=True, slots=True)
+class SecurityPages:
+    """The handlers of passwords and second factors."""
+
+    security: SecurityPage
+    factor: SecondFactorPage
+    code: CodeSignIn
+    reset: PasswordResetPage
+
+
+@dataclass(frozen=True, slots=True)
 class Handlers:
     """The handlers of the pages, by subject."""
 
@@ -122,33 +151,47 @@ class Handlers:
     sign_in: SignIn
     password: PasswordSignIn
     account: AccountSettings
+    sharing: SharingPage
+    security: SecurityPages
     developer: DeveloperPages
     console: ConsolePages
     figures: FigurePages
     reference: ApiReference
+    language: LanguageChoice
     oidc: "OidcSignIn | None" = None  # None when no provider is set
+    style_guide: StyleGuide | None = None  # only in the sandbox
 
 
-def build_page_routes(handlers: Handlers) -> list[PageRoute]:
-    """List every page."""
+def build_page_routes(handlers: Handlers, *, managers: Access = Access.MANAGER) -> list[PageRoute]:
+    """List every page. `managers` says which managers may see the pages of the console."""
     consent, sign_in, account = handlers.consent, handlers.sign_in, handlers.account
     return [
         PageRoute("GET", "/", handlers.figures.home.show),
-        PageRoute("GET", DOCS_PATH, handlers.reference.show),
+        PageRoute("GET", DOCS_PATH, handlers.reference.show, load=Load.LONG),
+        PageRoute("POST", LANGUAGE_PATH, handlers.language.choose),
         PageRoute("GET", "/oauth/authorize", consent.authorize),
         PageRoute("GET", "/oauth/authenticate", consent.authenticate),
         PageRoute("POST", "/oauth/authorize", consent.decide),
         PageRoute("GET", "/sign-in", sign_in.show),
         PageRoute("POST", "/sign-in", handlers.password.submit, late=sign_in.refuse_late),
         *(_oidc_routes(handlers.oidc, sign_in) if handlers.oidc else []),
+        *_style_guide_routes(handlers.style_guide),
         PageRoute("POST", "/sign-out", sign_in.sign_out, late=sign_in.sign_out_late),
         PageRoute("GET", "/settings/apps", account.show, Access.SIGNED_IN),
         PageRoute("POST", "/settings/apps/revoke", account.revoke_app, Access.SIGNED_IN),
         PageRoute("POST", "/settings/sessions/revoke", account.end_session, Access.SIGNED_IN),
+        *_security_routes(handlers.security),
+        PageRoute("GET", SHARING_PATH, handlers.sharing.show, Access.SIGNED_IN),
+        PageRoute("POST", SHARING_PATH, handlers.sharing.add, Access.SIGNED_IN),
+        PageRoute("POST", f"{SHARING_PATH}/end", handlers.sharing.end, Access.SIGNED_IN),
         *_developer_routes(handlers.developer),
         *_figures_routes(handlers.figures),
-        *_console_routes(handlers.console),
+        *_console_routes(handlers.console, managers),
     ]
+
+
+def _style_guide_routes(guide: StyleGuide | None) -> list[PageRoute]:
+    return [PageRoute("GET", STYLE_GUIDE_PATH, guide.show, load=Load.LONG)] if guide else []
 
 
 def _oidc_routes(oidc: "OidcSignIn", sign_in: SignIn) -> list[PageRoute]:
@@ -156,6 +199,23 @@ def _oidc_routes(oidc: "OidcSignIn", sign_in: SignIn) -> list[PageRoute]:
     return [
         PageRoute("POST", "/sign-in/oidc", start, load=Load.PROVIDER, late=late),
         PageRoute("GET", "/sign-in/oidc/callback", oidc.finish, load=Load.PROVIDER),
+    ]
+
+
+def _security_routes(pages: SecurityPages) -> list[PageRoute]:
+    security, factor, reset = pages.security, pages.factor, pages.reset
+    return [
+        PageRoute("GET", CODE_PATH, pages.code.show),
+        PageRoute("POST", CODE_PATH, pages.code.submit),
+        PageRoute("GET", RESET_PATH, reset.show),
+        PageRoute("POST", RESET_PATH, reset.submit),
+        PageRoute("GET", NEW_PASSWORD_PATH, reset.show_new),
+        PageRoute("POST", NEW_PASSWORD_PATH, reset.set_new),
+        PageRoute("GET", SECURITY_PATH, security.show, Access.SIGNED_IN),
+        PageRoute("POST", f"{SECURITY_PATH}/password", security.change_password, Access.SIGNED_IN),
+        PageRoute("GET", FACTOR_PATH, factor.show, Access.SIGNED_IN),
+        PageRoute("POST", FACTOR_PATH, factor.turn_on, Access.SIGNED_IN),
+        PageRoute("POST", f"{FACTOR_PATH}/off", factor.turn_off, Access.SIGNED_IN),
     ]
 
 
@@ -178,34 +238,37 @@ def _developer_routes(pages: DeveloperPages) -> list[PageRoute]:
 
 
 def _figures_routes(pages: FigurePages) -> list[PageRoute]:
-    overview, explorer, charts = pages.overview, pages.explorer, pages.charts
+    """List the pages of figures, of one's own and of those that others share."""
+    handlers: dict[str, Handler] = {
+        "/overview": pages.overview.show,
+        "/overview.csv": pages.overview.export,
+        "/explore": pages.explorer.show,
+        "/explore/tweets.csv": pages.explorer.export,
+        "/explore/compare": pages.charts.show,
+        "/explore/compare.csv": pages.charts.export,
+    }
     return [
-        PageRoute("GET", "/overview", overview.show, Access.SIGNED_IN, Load.FIGURES),
-        PageRoute("GET", "/overview.csv", overview.export, Access.SIGNED_IN, Load.FIGURES),
-        PageRoute("GET", "/explore", explorer.show, Access.SIGNED_IN, Load.FIGURES),
-        PageRoute("GET", "/explore/tweets.csv", explorer.export, Access.SIGNED_IN, Load.FIGURES),
-        PageRoute("GET", "/explore/compare", charts.show, Access.SIGNED_IN, Load.FIGURES),
-        PageRoute("GET", "/explore/compare.csv", charts.export, Access.SIGNED_IN, Load.FIGURES),
+        PageRoute("GET", start + path, whose(handler), Access.SIGNED_IN, Load.FIGURES)
+        for start, whose in (("", pages.viewing.own), (SHARED_PREFIX, pages.viewing.shared))
+        for path, handler in handlers.items()
     ]
 
 
-def _console_routes(pages: ConsolePages) -> list[PageRoute]:
+def _console_routes(pages: ConsolePages, managers: Access) -> list[PageRoute]:
     app, apps = "/manage/apps/{app_id}", pages.apps
     return [
-        PageRoute("GET", "/manage", apps.overview, Access.MANAGER),
-        PageRoute("GET", app, apps.app, Access.MANAGER),
-        PageRoute("POST", app, apps.decide, Access.MANAGER),
-        PageRoute("GET", "/manage/usage", apps.usage, Access.MANAGER),
-        PageRoute("GET", "/manage/usage.csv", apps.usage_file, Access.MANAGER),
-        PageRoute("GET", "/manage/audit", apps.audit, Access.MANAGER),
-        PageRoute("GET", "/manage/system", pages.system.show, Access.MANAGER, Load.MEASURING),
-        PageRoute("GET", "/manage/keys", pages.keys.show, Access.MANAGER),
-        PageRoute("POST", "/manage/keys", pages.keys.act, Access.MANAGER),
-        PageRoute("GET", "/manage/webhooks", pages.webhooks.show, Access.MANAGER),
-        PageRoute("POST", "/manage/webhooks", pages.webhooks.act, Access.MANAGER),
-        PageRoute(
-            "POST", "/manage/webhooks/test", pages.webhooks.test, Access.MANAGER, Load.RECEIVER
-        ),
-        PageRoute("GET", "/manage/accounts", pages.accounts.show, Access.MANAGER),
-        PageRoute("POST", "/manage/accounts", pages.accounts.act, Access.MANAGER),
+        PageRoute("GET", "/manage", apps.overview, managers),
+        PageRoute("GET", app, apps.app, managers),
+        PageRoute("POST", app, apps.decide, managers),
+        PageRoute("GET", "/manage/usage", apps.usage, managers),
+        PageRoute("GET", "/manage/usage.csv", apps.usage_file, managers),
+        PageRoute("GET", "/manage/audit", apps.audit, managers),
+        PageRoute("GET", "/manage/system", pages.system.show, managers, Load.MEASURING),
+        PageRoute("GET", "/manage/keys", pages.keys.show, managers),
+        PageRoute("POST", "/manage/keys", pages.keys.act, managers),
+        PageRoute("GET", "/manage/webhooks", pages.webhooks.show, managers),
+        PageRoute("POST", "/manage/webhooks", pages.webhooks.act, managers),
+        PageRoute("POST", "/manage/webhooks/test", pages.webhooks.test, managers, Load.RECEIVER),
+        PageRoute("GET", "/manage/accounts", pages.accounts.show, managers),
+        PageRoute("POST", "/manage/accounts", pages.accounts.act, managers),
     ]

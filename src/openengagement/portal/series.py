@@ -4,7 +4,7 @@ Every figure is taken from the API's answer. Only running sums and the engagemen
 here.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import accumulate
@@ -19,33 +19,52 @@ from openengagement.engagement.types import (
     parse_time,
 )
 from openengagement.http.forms import given_once
+from openengagement.language.current import current, gettext_noop, ngettext
+from openengagement.language.current import gettext as _
 
 RATE: Final = "engagement_rate"
 RATE_OF: Final = ("engagements", "impressions")
 # Metric on the wire -> name for people.
-LABELS: Final = {
-    "impressions": "Impressions",
-    "engagements": "Engagements",
-    "favorites": "Likes",
-    "retweets": "Retweets",
-    "replies": "Replies",
-    "quote_tweets": "Quote Tweets",
-    "video_views": "Video views",
-    "media_views": "Media views",
-    "media_engagements": "Media engagements",
-    "url_clicks": "Link clicks",
-    "hashtag_clicks": "Hashtag clicks",
-    "detail_expands": "Detail expands",
-    "permalink_clicks": "Permalink clicks",
-    "app_install_attempts": "App install attempts",
-    "app_opens": "App opens",
-    "email_tweet": "Shares by email",
-    "user_follows": "Follows",
-    "user_profile_clicks": "Profile clicks",
-    RATE: "Engagement rate",
+_LABELS: Final[Mapping[str, str]] = {
+    "impressions": gettext_noop("Impressions"),
+    "engagements": gettext_noop("Engagements"),
+    "favorites": gettext_noop("{Likes}"),
+    "retweets": gettext_noop("{Retweets}"),
+    "replies": gettext_noop("{Replies}"),
+    "quote_tweets": gettext_noop("{Quotes}"),
+    "video_views": gettext_noop("Video views"),
+    "media_views": gettext_noop("Media views"),
+    "media_engagements": gettext_noop("Media engagements"),
+    "url_clicks": gettext_noop("Link clicks"),
+    "hashtag_clicks": gettext_noop("Hashtag clicks"),
+    "detail_expands": gettext_noop("Detail expands"),
+    "permalink_clicks": gettext_noop("Permalink clicks"),
+    "app_install_attempts": gettext_noop("App install attempts"),
+    "app_opens": gettext_noop("App opens"),
+    "email_tweet": gettext_noop("Shares by email"),
+    "user_follows": gettext_noop("Follows"),
+    "user_profile_clicks": gettext_noop("Profile clicks"),
+    RATE: gettext_noop("Engagement rate"),
 }
+
+
+class _Labels(Mapping[str, str]):
+    """The names of metrics in the language of the request."""
+
+    def __getitem__(self, metric: str) -> str:
+        return current().gettext(_LABELS[metric])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_LABELS)
+
+    def __len__(self) -> int:
+        return len(_LABELS)
+
+
+LABELS: Final = _Labels()
 TOTALS_TYPES: Final = tuple(name for name in TYPE_NAMES if name in ACCESS[Endpoint.TOTALS])
 TIMED_TYPES: Final = tuple(name for name in TYPE_NAMES if name in ACCESS[Endpoint.HISTORICAL])
+LINES_MAX: Final = 6  # of a chart, unless every line is asked for
 CHART_GROUPINGS: Final = 3  # how many a chart's request has
 _TOO_OLD_FOR_VIEWS: Final = "unsupported_for_video_views_tweet_ids"
 
@@ -66,6 +85,14 @@ class ChartQuery:
     hourly: bool
     per_tweet: bool  # one line per Tweet, not one for all of them together
     cumulative: bool
+    stacked: bool = False  # areas on each other, not lines; `can_stack` tells whether they fit
+    every_line: bool = False  # not the largest ones and the sum of the rest
+    zone: str = ""  # of the axis: UTC, or empty for the reader's
+
+    @property
+    def can_stack(self) -> bool:
+        """Whether the lines add up to a whole: rates do not."""
+        return self.metric != RATE and self.per_tweet and len(self.tweet_ids) > 1
 
     @property
     def endpoint(self) -> Endpoint:
@@ -89,6 +116,9 @@ class ChartQuery:
             "by": "hour" if self.hourly else "day",
             "show": "each" if self.per_tweet else "together",
             "cumulative": "yes" if self.cumulative else "",
+            "draw": "stacked" if self.stacked else "",
+            "lines": "all" if self.every_line else "",
+            "zone": self.zone,
         }
         return {name: value for name, value in (parameters | changes).items() if value}
 
@@ -106,6 +136,9 @@ def read_chart_query(pairs: Iterable[tuple[str, str]]) -> ChartQuery:
         hourly=given.get("by") == "hour" or not (start or end),
         per_tweet=given.get("show") != "together",
         cumulative=given.get("cumulative") == "yes",
+        stacked=given.get("draw") == "stacked",
+        every_line=given.get("lines") == "all",
+        zone="UTC" if given.get("zone") == "UTC" else "",
     )
 
 
@@ -191,7 +224,7 @@ def shape_chart(query: ChartQuery, answer: Mapping[str, Any]) -> Chart:
         for tweet_id, counts in answer["ranking"].items()
     ]
     first = f"{times[0].replace(' ', 'T')}:00Z" if query.hourly else times[0]
-    together = f"All {len(ranking)} Tweets together" if len(ranking) > 1 else ranking[0].tweet_id
+    together = _together(len(ranking)) if len(ranking) > 1 else ranking[0].tweet_id
     return Chart(
         window_start_s=parse_time(answer["start"]),
         window_end_s=parse_time(answer["end"]),
@@ -206,6 +239,10 @@ def shape_chart(query: ChartQuery, answer: Mapping[str, Any]) -> Chart:
         too_old=sorted(too_old),
         errors=list(answer.get("errors", ())),
     )
+
+
+def _together(count: int) -> str:
+    return ngettext("%(count)s {tweet}", "All %(count)s {tweets} together", count)
 
 
 def _read_times(days: Mapping[str, Any], *, hourly: bool) -> list[str]:
@@ -253,15 +290,16 @@ def format_number(value: Number) -> str:
     """Format a number for people: a rate in percent, a missing number as a dash."""
     if value is None:
         return "—"
-    return f"{value:.2%}" if isinstance(value, float) else f"{value:,}"
+    formats = current().formats
+    return formats.percent(value) if isinstance(value, float) else formats.number(value)
 
 
 def chart_table(
     query: ChartQuery, chart: Chart, *, names: Sequence[str]
 ) -> tuple[list[str], list[list[object]]]:
     """Return the header and the rows of a chart's CSV file. `names` are those of the columns."""
-    unit = "hour" if query.hourly else "day"
-    header = [f"{unit} (UTC)", *(f"{query.metric}: {name}" for name in names)]
+    unit = _("hour (UTC)") if query.hourly else _("day (UTC)")
+    header = [unit, *(f"{query.metric}: {name}" for name in names)]
     rows: list[list[object]] = [
         [time, *(float(f"{value:.6g}") if isinstance(value, float) else value for value in row)]
         for time, row in zip(chart.times, chart.rows, strict=True)

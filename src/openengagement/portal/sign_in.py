@@ -7,18 +7,24 @@ from typing import Final
 from starlette.responses import Response
 
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
+from openengagement.engagement.permissions import Proof
+from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.metrics.table import SIGN_INS
 from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.consent import describe_pending, find_pending, form_targets
 from openengagement.portal.kept_forms import KeptForms
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.rendering import FOREIGN_FORM, NO_FAULTS, PageRenderer, redirect
+from openengagement.portal.second_step import SecondStep
 from openengagement.registry.accounts import Account
 from openengagement.telemetry import log_event
 
 HOME_PATH: Final = "/"
 _PATH_LENGTH_MAX: Final = 2048
-_LATE: Final = "The form was not accepted: its page was open for too long. Sign in again here."
+_LATE: Final = gettext_noop(
+    "The form was not accepted: its page was open for too long. Sign in again here."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +46,14 @@ class SignIn:
         kept_forms: KeptForms,
         flow: ThreeLeggedFlow,
         methods: SignInMethods,
+        second_step: SecondStep,
     ) -> None:
         self._renderer = renderer
         self._kept_forms = kept_forms
         self.sessions = sessions
-        self._flow = flow
+        self.flow = flow
         self.methods = methods
+        self.second_step = second_step
 
     @property
     def provider_name(self) -> str:
@@ -63,7 +71,9 @@ class SignIn:
 
     def refuse_late(self, request: PageRequest) -> Response:
         """Show the form of `POST /sign-in` again, whose page was open for too long."""
-        return self.show_form(request, request.fields, error=_LATE, fields_wrong=False, status=403)
+        return self.show_form(
+            request, request.fields, error=_(_LATE), fields_wrong=False, status=403
+        )
 
     def sign_out_late(self, request: PageRequest) -> Response:
         """`POST /sign-out` from a page of an earlier session. Nobody is signed out twice."""
@@ -77,18 +87,27 @@ class SignIn:
         account: Account,
         *,
         return_to: str,
+        proof: Proof,
         password_hash: str | None = None,
     ) -> Response:
         """Start the session of a person whose identity is proven, and go on to `return_to`.
 
+        After a password, go to the page for a code first if the account has a second factor.
+
         `password_hash` is the hash of the password that proved it, None if another proof did.
 
         Raises:
-            PasswordChanged: the account has another password by now.
+            PasswordChanged: what was proven does not suffice any more.
         """
-        pending = find_pending(self._flow, return_to)
+        if proof is Proof.PASSWORD and password_hash and self.second_step.is_needed(account.id):
+            return self.second_step.begin(
+                request, account.id, return_to=return_to, password_hash=password_hash
+            )
+        pending = find_pending(self.flow, return_to)
         token = pending.request.token if pending else ""
-        self.sessions.start(request, account, request_token=token, password_hash=password_hash)
+        self.sessions.start(
+            request, account, request_token=token, password_hash=password_hash, proof=proof
+        )
         method = "password" if password_hash else "openid"
         log_event("signed_in", method=method)
         SIGN_INS.add(1, method, "signed_in")
@@ -110,11 +129,12 @@ class SignIn:
         """
         faults = NO_FAULTS if error is None or isinstance(error, str) else error
         return_to = local_path(given.get("return_to", ""))
-        pending = find_pending(self._flow, return_to)
+        pending = find_pending(self.flow, return_to)
         context = {
-            "title": "Sign in",
+            "title": _("Sign in"),
             "error": error if isinstance(error, str) else None,
             "faults": faults,
+            "done": error is None and given.get("done") == "password",
             "fields_wrong": isinstance(error, str) and fields_wrong,
             "screen_name": given.get("screen_name", "")[:64],
             "return_to": return_to,

@@ -1,21 +1,23 @@
 """The table of an author's Tweets: the API request behind it, and its figures. Pure functions."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Final
 
 from openengagement.engagement.request import TWEET_IDS_MAX
 from openengagement.engagement.types import Endpoint, Tweet, parse_decimal
 from openengagement.http.forms import given_once
+from openengagement.language.current import gettext as _
 from openengagement.portal.series import (
     LABELS,
     RATE,
     RATE_OF,
+    TIMED_TYPES,
     TOTALS_TYPES,
     Number,
     rate_of,
     read_tweet_ids,
-    sort_by_number,
 )
 
 TWEETS_PER_REQUEST: Final = TWEET_IDS_MAX[Endpoint.TOTALS]
@@ -23,7 +25,9 @@ PICKED_MAX: Final = TWEET_IDS_MAX[Endpoint.HISTORICAL]
 ROWS_A_PAGE: Final = 50
 SEARCH_LENGTH_MAX: Final = 128  # characters
 POSTED: Final = "posted"
-METRICS: Final = (*TOTALS_TYPES, RATE)
+METRICS: Final = (*TOTALS_TYPES, RATE)  # of counts since posting
+PERIOD_METRICS: Final = (*TIMED_TYPES, RATE)
+_PERIOD: Final = ("period", "first", "last", "zone")
 # Array of the answer -> the metrics for which the Tweets in that array are too old.
 _TOO_OLD: Final = {
     "unsupported_for_impressions_engagements_tweet_ids": RATE_OF,
@@ -38,13 +42,23 @@ Figures = Mapping[str, Number]
 
 @dataclass(frozen=True, slots=True)
 class TableView:
-    """How the table is shown, as read from the URL. `page` counts from 1."""
+    """How the table is shown, as read from the URL. `page` counts from 1.
+
+    `period` holds the parameters of the period, without `period` if counts are those since posting.
+    """
 
     sort: str
     ascending: bool
     page: int
     picked: tuple[str, ...]
     search: str = ""
+    period: Mapping[str, str] = field(default_factory=dict)
+    pick_all: bool = False
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        """The metrics of the table: some have no hours, others are not served since posting."""
+        return PERIOD_METRICS if "period" in self.period else METRICS
 
     @property
     def by_time(self) -> bool:
@@ -57,8 +71,13 @@ class TableView:
             "order": "ascending" if self.ascending else "",
             "q": self.search,
             "tweet_ids": ",".join(self.picked),
+            **self.period,
         }
         return {name: value for name, value in (parameters | changes).items() if value}
+
+    def picking(self, tweet_ids: Iterable[str]) -> "TableView":
+        """Return the view with the first of these Tweets picked, as many as a chart shows."""
+        return replace(self, picked=tuple(islice(tweet_ids, PICKED_MAX)))
 
     def heading(self, name: str) -> dict[str, Any]:
         """Describe a sortable column: its label, its order, and the value that sorts by it."""
@@ -67,7 +86,7 @@ class TableView:
         direction = ("ascending" if self.ascending else "descending") if current else None
         return {
             "name": name,
-            "label": LABELS.get(name, "Posted"),
+            "label": LABELS.get(name) or _("Posted"),
             "sorted": direction,
             "resort": f"{name} {order}".strip(),
         }
@@ -78,12 +97,16 @@ def read_view(pairs: Iterable[tuple[str, str]]) -> TableView:
     pairs = list(pairs)
     given = given_once(pairs)
     sort, order = _read_order(given)
+    period = {name: given[name][:40] for name in _PERIOD if given.get(name)}
+    metrics = PERIOD_METRICS if "period" in period else METRICS
     return TableView(
-        sort if sort in METRICS else POSTED,
+        sort if sort in metrics else POSTED,
         ascending=order == "ascending",
         page=parse_decimal(given.get("page", ""), maximum=_PAGE_MAX) or 1,
         picked=read_tweet_ids(pairs)[:PICKED_MAX],
         search="" if "show" in given else " ".join(given.get("q", "").split())[:SEARCH_LENGTH_MAX],
+        period=period,
+        pick_all=given.get("pick") == "all",
     )
 
 
@@ -127,16 +150,6 @@ def shape_figures(answer: Mapping[str, Any]) -> Mapping[str, Figures]:
     for counts in figures.values():
         counts[RATE] = rate_of(*(counts[name] for name in RATE_OF))
     return figures
-
-
-def sort_tweets(
-    tweets: Sequence[Tweet], view: TableView, *, figures: Mapping[str, Figures]
-) -> list[Tweet]:
-    """Sort Tweets, given newest first, in the order of the view."""
-    if view.by_time:
-        return list(reversed(tweets)) if view.ascending else list(tweets)
-    keys = [figures[str(tweet.tweet_id)][view.sort] for tweet in tweets]
-    return sort_by_number(tweets, keys, ascending=view.ascending)
 
 
 def paginate(tweets: Sequence[Tweet], page: int) -> tuple[Sequence[Tweet], int, int]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from openengagement.engagement.tweets import TweetContent
 from openengagement.engagement.types import Tweet, utc_datetime
+from openengagement.language.current import current
 from openengagement.stores.contract import TweetStore
 
 NAME_LENGTH_MAX: Final = 70  # characters
@@ -96,12 +97,15 @@ class TweetViews:
 
 def _matches(tweet: Tweet, content: TweetContent, *, words: Sequence[str]) -> bool:
     text = content.text.casefold()
-    day = utc_datetime(tweet.created_at_s).date().isoformat()
-    tweet_id = str(tweet.tweet_id)
-    return all(
-        word in text or word == tweet_id or (len(word) > _YEAR_LENGTH and day.startswith(word))
-        for word in words
-    )
+    return all(word in text or _is_id_or_day(tweet, word) for word in words)
+
+
+def _is_id_or_day(tweet: Tweet, word: str) -> bool:
+    if not word[0].isdigit():
+        return False
+    if len(word) > _YEAR_LENGTH and "-" in word:
+        return utc_datetime(tweet.created_at_s).date().isoformat().startswith(word)
+    return word == str(tweet.tweet_id)
 
 
 def _host_of(url: str, *schemes: str) -> str:
@@ -127,5 +131,4 @@ def _distinguish(tweet: Tweet, name: str, *, repeated: Collection[str]) -> str:
         return str(tweet.tweet_id)
     if name not in repeated:
         return name
-    posted = utc_datetime(tweet.created_at_s)
-    return f"{name} ({posted.day} {posted:%b %Y, %H:%M} UTC)"
+    return f"{name} ({current().formats.moment(tweet.created_at_s)} UTC)"

@@ -1,6 +1,6 @@
 """Accounts: the users of the platform."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from openengagement.engagement.permissions import Role
 from openengagement.registry.database import Database, columns_of, slices
-from openengagement.registry.schema import ACCOUNTS
+from openengagement.registry.schema import ACCOUNTS, PASSWORD_RESETS
 
 _SLICE: Final = 500  # values in one IN list
 # The id of an account, its screen name, and whether it is protected. None keeps the known value; a
@@ -69,6 +69,29 @@ class Accounts:
             _update_accounts(db, [row for row in good if row[0] in names], names=names)
             _insert_accounts(db, [row for row in good if row[0] not in names], now_s=now_s)
         return taken
+
+    def set_mails(self, mails: Mapping[int, str]) -> None:
+        """Set the mail addresses of accounts: id -> address, empty to remove it.
+
+        A link that resets a password goes to one address only, so another address ends the link.
+        """
+        same = ACCOUNTS.c.id == sa.bindparam("account")
+        differs = ACCOUNTS.c.mail.is_distinct_from(sa.bindparam("new_mail"))
+        update = ACCOUNTS.update().where(same, differs)
+        rows = [{"account": each, "new_mail": mails[each] or None} for each in sorted(mails)]
+        resets = PASSWORD_RESETS.delete().where(PASSWORD_RESETS.c.account_id == sa.bindparam("of"))
+        with self._database.writing(credentials=True) as db:
+            for row in rows:
+                if db.execute(update.values(mail=sa.bindparam("new_mail")), row).rowcount:
+                    db.execute(resets, {"of": row["account"]})
+
+    def read_mail(self, account_id: int) -> str | None:
+        """Return the mail address of an account, None if it has none."""
+        with self._database.reading() as db:
+            found: str | None = db.scalar(
+                sa.select(ACCOUNTS.c.mail).where(ACCOUNTS.c.id == account_id)
+            )
+        return found
 
     def find_account(self, screen_name: str) -> Account | None:
         """Return the account with this screen name, in upper or lower case."""

@@ -6,7 +6,13 @@ from typing import Final
 import sqlalchemy as sa
 
 from openengagement.registry.database import Database, slices
-from openengagement.registry.schema import ACCESS_TOKENS, APPS, REQUEST_TOKENS, WEBHOOKS
+from openengagement.registry.schema import (
+    ACCESS_TOKENS,
+    APPS,
+    REQUEST_TOKENS,
+    SECOND_FACTORS,
+    WEBHOOKS,
+)
 
 COLUMNS: Final = (
     APPS.c.consumer_secret,
@@ -15,6 +21,7 @@ COLUMNS: Final = (
     REQUEST_TOKENS.c.verifier,
     WEBHOOKS.c.secret,
     WEBHOOKS.c.old_secret,
+    SECOND_FACTORS.c.secret,
 )
 _SLICE: Final = 200  # rows changed in one transaction, so that no other writer waits for long
 _SAMPLE_MAX: Final = 1000

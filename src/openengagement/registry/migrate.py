@@ -8,7 +8,7 @@ from openengagement.files import UnusableFile
 from openengagement.registry.schema import CREDENTIAL_VERSION, METADATA
 
 # The revisions under migrations/versions, and the newest of them; a test compares.
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 HEAD: Final = REVISIONS[-1]
 
 _VERSION: Final = sa.Table(

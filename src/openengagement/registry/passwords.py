@@ -2,8 +2,16 @@
 
 import sqlalchemy as sa
 
+from openengagement.registry.audit import Actor, write_entry
 from openengagement.registry.database import Database
-from openengagement.registry.schema import ACCESS_TOKENS, ACCOUNTS, REQUEST_TOKENS, SESSIONS
+from openengagement.registry.schema import (
+    ACCESS_TOKENS,
+    ACCOUNTS,
+    PASSWORD_RESETS,
+    REQUEST_TOKENS,
+    SESSIONS,
+)
+from openengagement.registry.sessions import PasswordChanged
 
 
 class PasswordHashes:
@@ -47,17 +55,45 @@ class PasswordHashes:
         A change of the password ends all sessions and revokes all access tokens (api.md 4.6):
         someone who knew the old password may have made them. The first password revokes nothing.
         """
-        account = ACCOUNTS.c.id == account_id
-        tokens = ACCESS_TOKENS.c.account_id == account_id
-        # Relies on the credential lock (Database.writing): no token is issued in the meantime.
         with self._database.writing(credentials=True) as db:
-            old = db.scalar(sa.select(ACCOUNTS.c.password_hash).where(account))
-            db.execute(ACCOUNTS.update().where(account).values(password_hash=password_hash))
-            if old is None:
-                return 0
-            for table in (SESSIONS, REQUEST_TOKENS):
-                db.execute(table.delete().where(table.c.account_id == account_id))
-            # Locks tokens in the same order as Grants.apply_last_used, so that no two deadlock.
-            ordered = sa.select(ACCESS_TOKENS.c.token).where(tokens).order_by(ACCESS_TOKENS.c.token)
-            db.execute(ordered.with_for_update()).all()
-            return db.execute(ACCESS_TOKENS.delete().where(tokens)).rowcount
+            return store_password(db, account_id, password_hash=password_hash)
+
+    def change_password(self, actor: Actor, *, old: str, new: str, now_s: int) -> None:
+        """Change the password of the actor's account from the hash `old`, as `set_password`.
+
+        Raises:
+            PasswordChanged: the account has another password by now, or was erased.
+        """
+        account_id = actor.account_id
+        assert account_id is not None, "only accounts have passwords"
+        query = sa.select(ACCOUNTS.c.password_hash).where(ACCOUNTS.c.id == account_id)
+        with self._database.writing(credentials=True) as db:
+            if db.scalar(query) != old:
+                raise PasswordChanged
+            store_password(db, account_id, password_hash=new)
+            record_password(db, actor, action="change_password", now_s=now_s)
+
+
+def record_password(db: sa.Connection, actor: Actor, *, action: str, now_s: int) -> None:
+    """Record that an account changed its own password."""
+    of = actor.account_id
+    write_entry(db, actor, now_s=now_s, action=action, subject=actor.name, account_id=of)
+
+
+def store_password(db: sa.Connection, account_id: int, *, password_hash: str) -> int:
+    """Set a password, as `PasswordHashes.set_password`.
+
+    Relies on the credential lock (Database.writing): no token is issued in the meantime.
+    """
+    account = ACCOUNTS.c.id == account_id
+    tokens = ACCESS_TOKENS.c.account_id == account_id
+    old = db.scalar(sa.select(ACCOUNTS.c.password_hash).where(account))
+    db.execute(ACCOUNTS.update().where(account).values(password_hash=password_hash))
+    if old is None:
+        return 0
+    for table in (SESSIONS, REQUEST_TOKENS, PASSWORD_RESETS):
+        db.execute(table.delete().where(table.c.account_id == account_id))
+    # Locks tokens in the same order as Grants.apply_last_used, so that no two deadlock.
+    ordered = sa.select(ACCESS_TOKENS.c.token).where(tokens).order_by(ACCESS_TOKENS.c.token)
+    db.execute(ordered.with_for_update()).all()
+    return db.execute(ACCESS_TOKENS.delete().where(tokens)).rowcount

@@ -16,6 +16,7 @@ from openengagement.registry.decisions import Decisions
 from openengagement.registry.deliveries import Deliveries
 from openengagement.registry.grants import Grants
 from openengagement.registry.notifications import Notifications
+from openengagement.registry.password_resets import PasswordResets
 from openengagement.registry.passwords import PasswordHashes
 from openengagement.registry.platform_keys import PlatformKeys
 from openengagement.registry.removal import Removal
@@ -27,7 +28,9 @@ from openengagement.registry.schema import (
     SESSIONS,
     WEBHOOKS,
 )
+from openengagement.registry.second_factors import SecondFactors
 from openengagement.registry.sessions import Sessions
+from openengagement.registry.shares import Shares
 from openengagement.registry.usage import Usage
 from openengagement.registry.webhooks import Webhooks
 
@@ -49,9 +52,12 @@ class Registry:
         self.grants = Grants(database)
         self.notifications = Notifications(database)
         self.password_hashes = PasswordHashes(database)
+        self.password_resets = PasswordResets(database)
         self.platform_keys = PlatformKeys(database)
         self.removal = Removal(database)
+        self.second_factors = SecondFactors(database)
         self.sessions = Sessions(database)
+        self.shares = Shares(database)
         self.usage = Usage(database)
         self.webhooks = Webhooks(database)
 

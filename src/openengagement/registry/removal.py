@@ -98,7 +98,10 @@ class Removal:
 
 
 def _remove_account(db: sa.Connection, account_id: int) -> Removed:
-    """Remove an account with its apps, tokens and sessions."""
+    """Remove an account with its apps, tokens and sessions.
+
+    The database removes its shares, its second factor and its link for a new password with it.
+    """
     apps, tokens = _remove_apps(db, APPS.c.owner_id == account_id)
     db.execute(REQUEST_TOKENS.delete().where(REQUEST_TOKENS.c.account_id == account_id))
     tokens += _remove_tokens(db, ACCESS_TOKENS.c.account_id == account_id)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from openengagement.engagement.permissions import AccessLevel, Role
+from openengagement.engagement.permissions import AccessLevel, Proof, Role
 
 METADATA = sa.MetaData(
     naming_convention={
@@ -32,6 +32,16 @@ def word(words: type[StrEnum], *, length: int) -> sa.types.TypeEngine[Any]:
 
 _ACCESS_LEVEL: Final = word(AccessLevel, length=32)
 
+
+def _account(name: str, *, index: bool = False) -> sa.Column[int]:
+    """Make a column of a key: an account, whose removal removes the row.
+
+    A server of an older version does not know the table, and must be able to erase the account.
+    """
+    account = sa.ForeignKey("accounts.id", ondelete="CASCADE")
+    return sa.Column(name, sa.BigInteger, account, primary_key=True, index=index)
+
+
 ACCOUNTS = sa.Table(
     "accounts",
     METADATA,
@@ -42,6 +52,7 @@ ACCOUNTS = sa.Table(
     sa.Column("role", word(Role, length=16), nullable=False),
     sa.Column("created_at_s", sa.BigInteger, nullable=False),
     sa.Column("password_hash", sa.String(255), nullable=True),  # Argon2id; null: none was set
+    sa.Column("mail", sa.String(254), nullable=True),  # the address for messages to the person
     info=_CACHED,
 )
 
@@ -113,6 +124,43 @@ SESSIONS = sa.Table(
     sa.Column("created_at_s", sa.BigInteger, nullable=False, index=True),
     sa.Column("last_seen_s", sa.BigInteger, nullable=False),
     sa.Column("browser", sa.String(64), nullable=False),
+    sa.Column("proof", word(Proof, length=16), nullable=False, server_default="password"),
+)
+
+# Accounts (owners) that let other accounts (viewers) see their figures on the pages.
+SHARES = sa.Table(
+    "shares",
+    METADATA,
+    _account("owner_id"),
+    _account("viewer_id", index=True),
+    sa.Column("created_at_s", sa.BigInteger, nullable=False),
+    sa.Column("last_used_s", sa.BigInteger, nullable=True),
+)
+
+# Links in mail that set a new password. An account has at most one.
+PASSWORD_RESETS = sa.Table(
+    "password_resets",
+    METADATA,
+    _account("account_id"),
+    sa.Column("token_hash", sa.LargeBinary, nullable=False, unique=True),
+    sa.Column("created_at_s", sa.BigInteger, nullable=False, index=True),
+)
+
+# Authenticator apps. A row without `confirmed_at_s` is not asked for at sign-in.
+SECOND_FACTORS = sa.Table(
+    "second_factors",
+    METADATA,
+    _account("account_id"),
+    sa.Column("secret", sa.LargeBinary, nullable=False),  # encrypted
+    sa.Column("confirmed_at_s", sa.BigInteger, nullable=True),
+    sa.Column("last_step", sa.BigInteger, nullable=False),  # of the last code that was accepted
+)
+
+RECOVERY_CODES = sa.Table(
+    "recovery_codes",
+    METADATA,
+    _account("account_id"),
+    sa.Column("code_hash", sa.LargeBinary, primary_key=True),
 )
 
 PLATFORM_KEYS = sa.Table(

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from openengagement.engagement.permissions import Role
+from openengagement.engagement.permissions import Proof, Role
 from openengagement.registry.database import Database, columns_of, delete_expired
-from openengagement.registry.schema import ACCOUNTS, SESSIONS
+from openengagement.registry.schema import ACCOUNTS, SECOND_FACTORS, SESSIONS
 
 _SESSIONS_MAX: Final = 50  # of one account
 _LAST_SEEN_STEP_S: Final = 300  # `last_seen_s` is stored at most this often
@@ -24,6 +24,7 @@ class Session:
     created_at_s: int
     last_seen_s: int
     browser: str
+    proof: Proof = Proof.PASSWORD
 
     @property
     def is_manager(self) -> bool:
@@ -44,10 +45,14 @@ class NewSession:
     account_id: int
     browser: str
     created_at_s: int
+    proof: Proof = Proof.PASSWORD
 
 
 class PasswordChanged(Exception):
-    """The password that a person proved is no longer the account's, or the account was erased."""
+    """What a person proved does not suffice any more.
+
+    The account has another password by now, has turned on a second factor, or was erased.
+    """
 
 
 class Sessions:
@@ -62,7 +67,8 @@ class Sessions:
         `password_hash` is that of the password with which the person signed in, if with one.
 
         Raises:
-            PasswordChanged: the account has another password by now, or was erased.
+            PasswordChanged: the account has another password by now, has a second factor that the
+                person did not prove, or was erased.
         """
         same_account = SESSIONS.c.account_id == new.account_id
         seen_last = sa.select(SESSIONS.c.id).where(same_account)
@@ -73,6 +79,8 @@ class Sessions:
             # A change of the password locks it too, and then ends the sessions that it finds.
             current = db.execute(account.with_for_update(key_share=True)).first()
             if current is None or password_hash not in {None, current.password_hash}:
+                raise PasswordChanged
+            if new.proof is Proof.PASSWORD and password_hash and _has_factor(db, new.account_id):
                 raise PasswordChanged
             db.execute(SESSIONS.delete().where(same_account, SESSIONS.c.id.not_in(seen_last)))
             row = {**asdict(new), "last_seen_s": new.created_at_s}
@@ -102,6 +110,12 @@ class Sessions:
         """End the sessions of all accounts that began before `oldest_s`."""
         with self._database.writing() as db:
             delete_expired(db, SESSIONS, before_s=oldest_s)
+
+
+def _has_factor(db: sa.Connection, account_id: int) -> bool:
+    confirmed = SECOND_FACTORS.c.confirmed_at_s.is_not(None)
+    own = SECOND_FACTORS.c.account_id == account_id
+    return bool(db.scalar(sa.select(sa.exists().where(own, confirmed))))
 
 
 _SELECT: Final[sa.Select[Any]] = sa.select(

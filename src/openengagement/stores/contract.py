@@ -165,11 +165,17 @@ class CounterStore(Store, Protocol):
         """
 
     def read_window(
-        self, tweet_ids: Sequence[int], *, start_hour: int, end_hour: int
+        self,
+        tweet_ids: Sequence[int],
+        *,
+        start_hour: int,
+        end_hour: int,
+        tweets_from: int | None = None,
     ) -> WindowSums:
-        """Add up the counts of `read_buckets` for many Tweets: by Tweet, and by hour.
+        """Add up the counts of `read_buckets` for many Tweets: by hour, and by Tweet.
 
-        The Tweets must be unique. There may be tens of thousands.
+        The sums by Tweet begin at the hour `tweets_from`, by default at `start_hour`. The Tweets
+        must be unique. There may be tens of thousands.
 
         Raises:
             OverflowError: a sum might be too large.

@@ -71,7 +71,8 @@ def fill(view, table, *rows):
 def fill_all(view):
     """Add two rows to every table, of which the second refers to the first rows of others."""
     for table in COPIED:
-        unique = {"app_id", "account_id"} <= set(table.columns.keys())
+        keyed = all(column.foreign_keys for column in table.primary_key.columns)
+        unique = keyed or {"app_id", "account_id"} <= set(table.columns.keys())
         rows = [row_of(table, 1)]
         if not (unique and table.foreign_keys) and table.name != "callbacks":
             rows.append(row_of(table, 2))

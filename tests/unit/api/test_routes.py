@@ -237,7 +237,7 @@ def test_a_failure_is_a_page_of_the_portal(path, asked, status):
         path,
         "GET",
         asked_for="text/html,*/*",
-        render_failure=lambda code, request_id: f"<h1>{code} {request_id}</h1>",
+        render_failure=lambda code, request: f"<h1>{code} {request.request_id}</h1>",
         **asked,
     )
     request_id = answer.headers["x-request-id"]

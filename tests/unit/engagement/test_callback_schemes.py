@@ -52,6 +52,6 @@ def test_invalid_settings(setting, words):
 
 
 def test_a_developer_reads_what_is_allowed():
-    assert parse_callback_schemes("https, tides, twitterkit-*, reverse-domain").describe() == (
-        "https, tides, twitterkit-*, reverse domain names such as com.example.app"
+    assert parse_callback_schemes("https, tides, twitterkit-*, reverse-domain").describe("a.b") == (
+        "https, tides, twitterkit-*, a.b"
     )

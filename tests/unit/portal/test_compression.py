@@ -6,6 +6,8 @@ from pathlib import Path
 from starlette.responses import HTMLResponse
 
 import openengagement
+from openengagement.language.negotiation import load_languages
+from openengagement.look import Look
 from openengagement.portal.rendering import Assets, encode_page
 
 VENDOR = Path(openengagement.__file__).parent / "portal" / "static" / "vendor"
@@ -32,7 +34,7 @@ def test_the_compressed_length_of_a_page_varies_at_random():
 
 
 def test_every_static_file_exists_compressed_and_plain():
-    assets = Assets()
+    assets = Assets(Look(), load_languages())
     for name in ("portal.css", "explore.js", "vendor/uPlot.iife.min.js"):
         hashed = assets.url(name).rpartition("/")[2]
         plain, packed = (assets.respond(hashed, gzip=packs) for packs in (False, True))

@@ -49,3 +49,8 @@ def test_the_answer_is_a_csv_file_with_a_name():
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
     assert response.headers["content-disposition"] == 'attachment; filename="usage.csv"'
     assert response.body == b'\xef\xbb\xbf"a","\xc3\xbc"\r\n', "Excel needs the mark"
+
+
+def test_a_file_name_may_have_letters_of_every_script():
+    header = csv_response("ü-tweets.csv", [], rows=[]).headers["content-disposition"]
+    assert header == "attachment; filename=\"_-tweets.csv\"; filename*=UTF-8''%C3%BC-tweets.csv"

@@ -3,6 +3,8 @@
 import pytest
 
 from openengagement import errors
+from openengagement.language.negotiation import load_languages
+from openengagement.look import Look
 from openengagement.portal.failures import describe_failure
 from openengagement.portal.figure_faults import NOT_NOW, find_figure_faults
 from openengagement.portal.rendering import PageRenderer
@@ -22,7 +24,8 @@ def test_every_failure_says_what_to_do(status):
 @pytest.mark.parametrize("status", STATUSES)
 def test_a_failure_is_a_page_of_the_portal_that_reads_nothing(status):
     """Neither the session nor the registry: they may be what failed."""
-    html = PageRenderer("Harbour <b>", None).render_failure(describe_failure(status), "0123abcd")
+    renderer = PageRenderer(Look("Harbour <b>"), None, languages=load_languages())
+    html = renderer.render_failure(describe_failure(status), "0123abcd")
     assert f"<h1>{describe_failure(status).heading}</h1>" in html
     assert '<a class="alone" href="/">Home page</a>' in html
     assert "0123abcd" in html

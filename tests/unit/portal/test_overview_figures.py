@@ -15,6 +15,7 @@ from openengagement.portal.overview_figures import (
     make_bars,
     make_figures,
     make_heat,
+    make_values,
 )
 from openengagement.portal.periods import read_period
 from openengagement.portal.series import RATE
@@ -106,8 +107,8 @@ def test_bars_of_days_blocks_hours_and_weeks():
     assert hours[-1].label == "28 Nov, 17:00 UTC"
     year = period(period="custom", first="2025-12-01", last="2026-11-28")
     weeks = make_bars("replies", year, now=hours_of(year, replies=1), before=None)
-    assert (weeks[0].label, weeks[0].value) == ("1 to 7 Dec 2025", 168)
-    assert weeks[-1].label == "23 to 28 Nov 2026"
+    assert (weeks[0].label, weeks[0].value) == ("1\u20137 Dec 2025", 168)
+    assert weeks[-1].label == "23\u201328 Nov 2026"
 
 
 def tweets_of(**counts):
@@ -222,8 +223,8 @@ def test_the_period_before_is_a_mark_on_each_bar_or_a_line():
 
 def test_sparklines():
     found = period()
-    bars = make_bars("replies", found, now=hours_of(found, replies=1), before=None)
-    assert draw_spark(bars).startswith("M0.00 4.00L3.70 4.00")
-    none = make_bars("replies", found, now=hours_of(found), before=None)
+    ones = make_values("replies", found, hours=hours_of(found, replies=1))
+    assert draw_spark(ones).startswith("M0.00 4.00L3.70 4.00")
+    none = make_values("replies", found, hours=hours_of(found))
     assert draw_spark(none) == "M0 98H100"
     assert draw_spark([]) == "M0 98H100"

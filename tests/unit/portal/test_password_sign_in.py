@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from openengagement.portal.concurrency import Busy
 from openengagement.portal.page_request import PageRequest
+from openengagement.portal.password_check import PasswordCheck
 from openengagement.portal.password_sign_in import PasswordSignIn
 
 STRANGERS_MAX = 32
@@ -57,13 +58,14 @@ def passwords():
 @pytest.fixture
 def sign_in(passwords):
     with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(STRANGERS_THREADS + 1) as slow_pool:
-        yield PasswordSignIn(
-            Page(),
+        check = PasswordCheck(
+            Page.sessions,
             passwords,
             pool=pool,
             slow_pool=slow_pool,
             strangers_threads=STRANGERS_THREADS,
         )
+        yield PasswordSignIn(Page(), check)
         passwords.answering.set()
 
 

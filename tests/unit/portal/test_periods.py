@@ -72,7 +72,7 @@ def test_custom_periods_include_their_last_day(first, last, end, running, bar_ho
         ("2026-11-03", "2026-11-02", {"last": "Choose the first day or a later one."}),
         ("2026-11-03", "2026-11-29", {"last": "Choose a day that has begun."}),
         ("2026-11-29", "2026-11-28", {"first": "to today.", "last": "or a later one"}),
-        ("2014-08-31", "2014-09-03", {"first": "Choose a day from 1 Sep 2014 to today."}),
+        ("2014-08-31", "2014-09-03", {"first": "Choose a day from 1 Sept 2014 to today."}),
         ("0001-01-01", "2026-11-02", {"first": "Choose a day", "last": "at most 366 days"}),
         ("2025-11-01", "2026-11-02", {"last": "Choose at most 366 days."}),
     ],
@@ -91,8 +91,12 @@ def test_faults_name_their_field_and_the_default_is_shown(first, last, faults):
 @pytest.mark.parametrize(
     ("given", "text", "before"),
     [
-        ({}, "1 to 28 Nov 2026", "4 to 31 Oct 2026"),
-        ({"period": "90d"}, "31 Aug to 28 Nov 2026", "2 Jun to 30 Aug 2026"),
+        ({}, "1\u201328 Nov 2026", "4\u201331 Oct 2026"),
+        (
+            {"period": "90d"},
+            "31 Aug\u2009\u2013\u200928 Nov 2026",
+            "2 Jun\u2009\u2013\u200930 Aug 2026",
+        ),
         (
             {"period": "28h"},
             "27 Nov, 13:00 to 28 Nov, 18:00 UTC",
@@ -100,13 +104,13 @@ def test_faults_name_their_field_and_the_default_is_shown(first, last, faults):
         ),
         (
             {"period": "custom", "first": "2025-12-20", "last": "2026-01-05"},
-            "20 Dec 2025 to 5 Jan 2026",
-            "3 to 19 Dec 2025",
+            "20 Dec 2025\u2009\u2013\u20095 Jan 2026",
+            "3\u201319 Dec 2025",
         ),
         (
             {"period": "custom", "first": "2026-01-01", "last": "2026-01-05"},
-            "1 to 5 Jan 2026",
-            "27 to 31 Dec 2025",
+            "1\u20135 Jan 2026",
+            "27\u201331 Dec 2025",
         ),
     ],
 )

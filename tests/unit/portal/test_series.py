@@ -276,15 +276,6 @@ def test_figures_of_old_tweets_are_missing():
     assert figures["6"][RATE] == 2.0
 
 
-def test_tweets_are_sorted_by_time_or_by_a_metric():
-    listed = tweets(9, 8, 7)
-    assert totals.sort_tweets(listed, view(), figures={}) == listed
-    assert totals.sort_tweets(listed, view(order="ascending"), figures={}) == listed[::-1]
-    figures = {"9": {"replies": 1}, "8": {"replies": 5}, "7": {"replies": None}}
-    by_replies = totals.sort_tweets(listed, view(sort="replies"), figures=figures)
-    assert [each.tweet_id for each in by_replies] == [8, 9, 7]
-
-
 @pytest.mark.parametrize(
     ("given", "page"),
     [("", 1), ("2", 2), ("0", 1), ("3", 3), ("99", 3), ("-1", 1), ("²", 1), ("9" * 40, 1)],
@@ -323,6 +314,27 @@ def test_a_parameter_that_is_given_twice_counts_as_not_given():
     twice = [("metric", "replies"), ("metric", "retweets"), ("sort", "replies"), ("sort", "likes")]
     assert read_chart_query(twice).metric == "impressions"
     assert totals.read_view(twice).sort == "posted"
+
+
+def test_a_period_has_metrics_of_its_own():
+    assert view(sort="url_clicks").sort == "posted", "totals do not serve it"
+    assert view(sort="url_clicks", period="7d").sort == "url_clicks"
+    assert view(sort="quote_tweets").sort == "quote_tweets"
+    assert view(sort="quote_tweets", period="7d").sort == "posted", "it has no hours"
+    shown = view(period="custom", first="2026-01-01", last="2026-01-02", zone="UTC", q="fog")
+    assert shown.parameters() == {
+        "sort": "posted",
+        "q": "fog",
+        "period": "custom",
+        "first": "2026-01-01",
+        "last": "2026-01-02",
+        "zone": "UTC",
+    }
+
+
+def test_the_first_25_are_picked():
+    assert view(pick="all").pick_all
+    assert view().picking(map(str, range(1, 40))).picked == tuple(map(str, range(1, 26)))
 
 
 def test_at_most_25_tweets_are_picked():

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import jinja2
 import numpy as np
@@ -15,14 +16,20 @@ from markupsafe import Markup
 
 import openengagement
 from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS
-from openengagement.engagement.types import TYPE_NAMES, utc_datetime
+from openengagement.engagement.types import TYPE_NAMES
+from openengagement.language.negotiation import load_languages
+from openengagement.look import Look
 from openengagement.portal.bar_charts import draw_bars, draw_spark
+from openengagement.portal.environment import make_environment
 from openengagement.portal.months import format_month
 from openengagement.portal.overview_figures import list_actions, make_bars, make_figures, make_heat
 from openengagement.portal.periods import read_period
 from openengagement.portal.series import RATE, Chart, format_number, read_chart_query
+from openengagement.portal.style_guide import StyleGuide
 from openengagement.portal.tweet_views import TweetView
+from openengagement.portal.zones import UTC_ZONE, Zone
 from openengagement.registry.apps import AppForm
+from openengagement.registry.shares import Share
 
 PORTAL = Path(openengagement.__file__).parent / "portal"
 SCRIPT = '"><script>alert(1)</script>'
@@ -39,7 +46,7 @@ HOSTILE_NAMES = [
     "\u0301" * 64,
     " ",
 ]
-VOID = {"circle", "img", "input", "link", "meta", "path"}
+VOID = {"circle", "img", "input", "link", "meta", "path", "rect"}
 
 
 class Page(HTMLParser):
@@ -104,15 +111,12 @@ class Page(HTMLParser):
         return controls
 
 
-ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(PORTAL / "templates"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-)
-ENVIRONMENT.filters["utc"] = utc_datetime
+ENVIRONMENT = make_environment(jinja2.FileSystemLoader(PORTAL / "templates"))
 
 
 def asset(name):
+    if name == "messages-en.js":  # made by `portal.assets`
+        return f"/static/{name}"
     assert (PORTAL / "static" / name).is_file(), f"no static file {name}"
     return f"/static/{name}"
 
@@ -123,8 +127,14 @@ BASE = {
     "csrf_token": "csrf",
     "asset": asset,
     "platform_name": "Open Engagement",
+    "look": Look(),
+    "languages": load_languages().offered.values(),
+    "this_page": "",
     "here": "/",
     "scripts": (),
+    "author": None,
+    "owners": (),
+    "base": "",
 }
 WHEN = int(datetime(2026, 11, 2, 9, 5, 59, tzinfo=UTC).timestamp())
 
@@ -154,6 +164,7 @@ SIGN_IN = {
     "error": None,
     "faults": {},
     "kept": None,
+    "done": False,
     "screen_name": "",
     "return_to": "/settings/apps",
     "app": None,
@@ -189,6 +200,15 @@ NO_ROWS = {
     "q": "",
     "csv": "/explore/tweets.csv",
     "request": REQUEST,
+    "period": None,
+    "periods": [{"name": "28d", "label": "28 days", "href": "/explore", "current": True}],
+    "is_custom": False,
+    "kept": {},
+    "zone": None,
+    "other_zone": None,
+    "picked_all": False,
+    "show_all": "/explore",
+    "clear": "/explore",
 }
 REFUSED_CHART = {
     "viewer": ALICE,
@@ -199,6 +219,7 @@ REFUSED_CHART = {
     "metrics": {"impressions": "Impressions"},
     "today": "2026-11-22",
     "choose": "/explore?tweet_ids=5",
+    "other_lines": "/explore/compare?lines=all",
 }
 NOW_S = 1_795_342_000
 PERIOD = read_period({}, now_s=NOW_S, floor_s=0)
@@ -210,8 +231,20 @@ OVERVIEW = {
     "is_custom": False,
     "kept": {},
     "kept_period": {},
+    "zone": UTC_ZONE,
+    "other_zone": None,
     "number": format_number,
 }
+
+
+def style_guide():
+    """The context of the style guide."""
+    caught = {}
+    renderer = SimpleNamespace(render=lambda *_, context: caught.update(context))
+    StyleGuide(renderer, now_s=lambda: NOW_S).show(SimpleNamespace())
+    return caught
+
+
 APP_HOME = "/portal/apps/10000001"
 FORM = AppForm("", 1, ())
 
@@ -395,7 +428,7 @@ MANAGE_WEBHOOKS = {
     "hosts": {},
     "target": "",
     "state": "",
-    "states": ["failed"],
+    "states": {"failed": "Failed", "waiting": "Waiting"},
     "shown": {},
     "typed": {},
     "faults": {},
@@ -413,9 +446,50 @@ MANAGE_ACCOUNTS = {
     "url": "/manage/accounts?page=",
     "own_id": 1,
 }
+SHARING = {
+    "viewer": ALICE,
+    "viewers": [],
+    "shared_with_me": [],
+    "most": 20,
+    "screen_name": "",
+    "fault": None,
+    "shared": "",
+}
+SECURITY = {
+    "viewer": ALICE,
+    "has_password": True,
+    "mail": None,
+    "is_on": False,
+    "codes": [],
+    "codes_left": 0,
+    "done": "",
+    "needed": False,
+    "fault": None,
+}
+SECOND_FACTOR = {
+    "viewer": ALICE,
+    "secret": "ABCD EFGH",
+    "qr_size": 29,
+    "qr_path": "M4 4h1v1h-1z",
+    "fault": None,
+}
+RESET = {
+    "is_available": True,
+    "screen_name": "",
+    "sent_to": "",
+    "minutes": 30,
+    "error": None,
+}
 MINIMAL = {
+    "sharing.html": SHARING,
+    "security.html": SECURITY,
+    "second_factor.html": SECOND_FACTOR,
+    "sign_in_code.html": {"error": None, "screen_name": "alice"},
+    "password_reset.html": RESET,
+    "new_password.html": {"token": "t", "screen_name": "alice", "fault": None},
     "welcome.html": {},
     "overview.html": OVERVIEW,
+    "style_guide.html": style_guide(),
     "explore.html": NO_ROWS,
     "explore_compare.html": REFUSED_CHART,
     "developer_apps.html": {"viewer": ALICE, "apps": [], "most": 10},
@@ -479,6 +553,13 @@ def table_of(text):
             "pages": 3,
             "has_dashes": True,
             "q": text,
+            "period": replace(PERIOD, faults={"first": text, "last": text}, first=text),
+            "kept": {"sort": text},
+            "zone": Zone(text, UTC, chosen=True, local=text),
+            "other_zone": {"label": "UTC", "href": f"/explore?a={text}"},
+            "picked_all": True,
+            "show_all": f"/explore?a={text}",
+            "clear": f"/explore?a={text}",
         }
     )
 
@@ -490,7 +571,11 @@ def overview_of(text):
     hours += np.arange(len(TYPE_NAMES)) + 1
     figures = make_figures(hours, hours // 2)
     bars = make_bars("impressions", period, now=hours, before=hours // 2)
-    row = {"figure": figures["replies"], "spark": draw_spark(bars), "href": f"/overview?a={text}"}
+    row = {
+        "figure": figures["replies"],
+        "spark": draw_spark([bar.value for bar in bars]),
+        "href": f"/overview?a={text}",
+    }
     best = {"tweet": tweet_view("5", text), "value": 5, "share": 1.0}
     return OVERVIEW | {
         "state": "figures",
@@ -498,6 +583,8 @@ def overview_of(text):
         "kept": {"metric": text, "by": text},
         "kept_period": {"period": text, "first": text},
         "counted_until": "17:20 UTC",
+        "zone": Zone(text, UTC, chosen=True, local=text),
+        "other_zone": {"label": "UTC", "href": f"/overview?a={text}"},
         "tweets": 20_000,
         "more": True,
         "published": 3,
@@ -544,11 +631,21 @@ def chart_of(text):
         "nothing": True,
         "span": text,
         "file": text,
+        "zone": Zone(text, UTC, chosen=True, local=text),
+        "other_zone": {"label": "UTC", "href": f"/explore/compare?a={text}"},
+        "order": "0",
+        "largest": 5,
         "columns": [text],
         "ranking": [{"tweet": tweet_view("5", text), "value": "1", "share": 1.0}],
         "csv": f"/explore/compare.csv?a={text}",
         "request": REQUEST | {"body": text, "curl": text},
     }
+
+
+def shared_by(text):
+    """The context of a page with the figures of somebody else."""
+    owners = [Share(at, text, WHEN, None) for at in range(7, 17)]
+    return {"author": owners[0], "owners": owners, "base": "/shared/7"}
 
 
 def hostile(text):
@@ -564,7 +661,29 @@ def hostile(text):
     said |= {"access_levels": ACCESS_LEVEL_TEXTS, "complete": False}
     return {
         "welcome.html": {},
-        "overview.html": overview_of(text) | {"viewer": viewer},
+        "sharing.html": {
+            "viewer": viewer,
+            "viewers": [Share(7, text, WHEN, None)],
+            "shared_with_me": [Share(8, text, WHEN, WHEN)],
+            "screen_name": text,
+            "fault": text,
+            "shared": text,
+        },
+        "security.html": {
+            "viewer": viewer,
+            "mail": text,
+            "is_on": True,
+            "codes": [text, "b"],
+            "codes_left": 1,
+            "done": "on",
+            "needed": True,
+            "fault": ("off_code", text),
+        },
+        "second_factor.html": {"viewer": viewer, "secret": text, "fault": ("code", text)},
+        "sign_in_code.html": {"viewer": viewer, "screen_name": text, "error": text},
+        "password_reset.html": {"viewer": viewer, "screen_name": text, "error": text},
+        "new_password.html": {"token": text, "screen_name": text, "fault": text},
+        "overview.html": overview_of(text) | {"viewer": viewer, **shared_by(text)},
         "explore.html": table_of(text) | {"viewer": viewer},
         "explore_compare.html": chart_of(text) | {"viewer": viewer},
         "developer_apps.html": {
@@ -761,7 +880,8 @@ def page(request):
 def test_every_template_is_tested():
     """Every template takes part in the checks below."""
     pages = {path.name for path in (PORTAL / "templates").glob("*.html")}
-    shared = {"base.html", "_macros.html", "_explore.html", "_developer.html"}
+    shared = {"base.html", "_macros.html", "_explore.html", "_developer.html", "_whose.html"}
+    shared |= {"_settings.html"}
     # Other parts of the portal may have further templates with tests of their own.
     assert pages & (set(MINIMAL) | shared) == set(MINIMAL) | shared
 
@@ -827,6 +947,7 @@ SEARCHES = (
     "/manage/accounts",
     "/manage/webhooks#",
     "/overview",
+    "/shared/",
 )
 
 
@@ -1008,7 +1129,7 @@ def test_only_http_urls_become_links(website, is_link):
 
 
 def test_protected_and_empty_accounts_get_an_explanation():
-    for state, words in (("protected", "never served"), ("empty", "Your Tweets appear here")):
+    for state, words in (("protected", "never served"), ("empty", "Tweets appear here")):
         page = render("explore.html", state=state)
         assert words in page.text_of["main"]
         assert page.all("table") == []
@@ -1274,7 +1395,9 @@ def test_a_button_that_cannot_work_says_why():
     found = []
     for name, context in MINIMAL.items():
         page = render(name, **context)
-        found += [(name, a) for _, a in page.elements if "disabled" in a and "data-zoom" not in a]
+        if name != "style_guide.html":  # which shows every state
+            disabled = [a for _, a in page.elements if "disabled" in a and "data-zoom" not in a]
+            found += [(name, a) for a in disabled]
     assert [(name, a["aria-describedby"]) for name, a in found] == [
         ("developer_console.html", "no-token")
     ]
@@ -1312,7 +1435,7 @@ def test_the_share_of_refused_requests():
         app_usage("d"),
     ]
     text = render("manage_usage.html", apps=apps).text_of["main"].replace("\xa0", " ")
-    assert [s for s in ("2.5 %", "under 0.1 %", "0.0 %", "none") if s not in text] == []
+    assert [s for s in ("2.5%", "under 0.1%", "0.0%", "none") if s not in text] == []
 
 
 def test_entries_of_the_audit_log_are_sentences():

@@ -95,7 +95,7 @@ def test_opening_keeps_existing_rows(tmp_path, engine):
     apply_at_once(engine)
     with engine.begin() as connection:
         row = "1, 'ana', 'ana', 0, 'member', 0"
-        connection.execute(sa.text(f"INSERT INTO accounts VALUES ({row}, NULL)"))
+        connection.execute(sa.text(f"INSERT INTO accounts VALUES ({row}, NULL, NULL)"))
 
     registry = open_registry(tmp_path)
     try:

@@ -38,7 +38,7 @@ class PlatformClient(PlatformMethods):
         self._transport.close()
 
     def register_accounts(self, accounts: Iterable[Record]) -> BatchReport:
-        """Register accounts or change them: `id`, `screen_name`, `protected`.
+        """Register accounts or change them: `id`, `screen_name`, `protected`, `mail`.
 
         Raises:
             ApiError: the server refused the whole batch.

@@ -62,6 +62,7 @@ _FLAG: Final[Schema] = {"type": "boolean"}
 _FIELDS: Final[Mapping[str, Schema]] = {  # what a kind of row says of its fields besides their type
     "type": {"type": "string", "enum": list(EVENT_TYPES)},
     "screen_name": {"type": "string", "minLength": 1, "maxLength": 64},
+    "mail": {"type": "string", "minLength": 0, "maxLength": 254},
     "video_id": {"type": "string", "minLength": 1, "maxLength": VIDEO_ID_LENGTH_MAX},
 }
 _COUNTS: Final[Schema] = {

@@ -14,12 +14,33 @@ if (picked) {
     const number = boxes.filter((box) => box.checked).length + Number(picked.dataset.elsewhere);
     const over = number > most;
     picked.textContent = !number ? hint
-      : over ? `${number} picked: remove ${number - most}`
-      : `${number} of at most ${most} picked`;
+      : over ? gettext("%(count)s picked: remove %(more)s", { count: number, more: number - most })
+      : gettext("%(count)s of at most %(most)s picked", { count: number, most });
     picked.parentElement.classList.toggle("over", over);
     compare.disabled = !number || over; // `picked` says why
   };
-  boxes.forEach((box) => box.addEventListener("change", count));
+  // Ticks are part of the view: links, forms and the address keep them.
+  const keep = () => {
+    const ids = boxes.filter((box) => box.checked).map((box) => box.value);
+    const all = [...picked.dataset.others.split(",").filter(Boolean), ...ids].join(",");
+    const withPicks = (href) => {
+      const url = new URL(href, location);
+      url.searchParams.delete("tweet_ids");
+      url.searchParams.delete("pick");
+      if (all) url.searchParams.set("tweet_ids", all);
+      return url.pathname + url.search;
+    };
+    history.replaceState(null, "", withPicks(location.href));
+    const here = location.pathname;
+    for (const link of document.querySelectorAll(`a[href^='${here}?']:not(#clear)`)) link.href = withPicks(link.href);
+    for (const form of document.querySelectorAll(`form[action='${here}']`)) {
+      if (form.contains(picked)) continue; // it sends the ticks themselves
+      form.querySelectorAll("input[name=tweet_ids]").forEach((input) => input.remove());
+      const input = Object.assign(document.createElement("input"), { type: "hidden", name: "tweet_ids", value: all });
+      if (all) form.append(input);
+    }
+  };
+  boxes.forEach((box) => box.addEventListener("change", () => { count(); keep(); }));
   // The form's first button is that of the search: Enter on a tick would search.
   boxes.forEach((box) => box.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || compare.disabled) return;
@@ -31,13 +52,14 @@ if (picked) {
 
 // --- The chart ------------------------------------------------------------------------------
 
+const localZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const HUES = 6;
 const TIP_LINES = 6;
 // Distances between the marks of the value axis of counts: half a Like does not exist.
 const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [4, 8]];
 const holder = document.getElementById("chart");
-if (holder) drawChart(holder, readTable(document.querySelector("#figures table")));
+if (holder) drawChart(holder, groupRest(readTable(document.querySelector("#figures table")), holder.dataset));
 
 // The table's figures as uPlot expects them: times in Unix seconds, then a list for each column.
 function readTable(table) {
@@ -51,7 +73,7 @@ function readTable(table) {
     let cell = rows[index].firstElementChild;
     for (let column = 1; column <= names.length; column += 1) {
       cell = cell.nextElementSibling;
-      data[column][index] = parse(cell.textContent);
+      data[column][index] = parseNumber(cell.textContent);
     }
   }
   const shown = (row, column) => rows[row].cells[column + 1].textContent;
@@ -59,14 +81,39 @@ function readTable(table) {
   return { names, step, data, shown, percent };
 }
 
-function parse(text) {
-  if (text === "—") return null;
-  return text.endsWith("%") ? parseFloat(text) / 100 : Number(text.replaceAll(",", ""));
+// The largest lines, and the sum of the rest where figures add up.
+function groupRest(figures, { order, largest, sums }) {
+  if (!largest) return figures;
+  const columns = order.split(",").map(Number);
+  const top = columns.slice(0, Number(largest)).sort((one, other) => one - other);
+  const rest = columns.slice(Number(largest));
+  const names = top.map((column) => figures.names[column]);
+  const data = [figures.data[0], ...top.map((column) => figures.data[column + 1])];
+  if (sums === undefined) return { ...figures, names, data, shown: (row, at) => figures.shown(row, top[at]) };
+  const sum = figures.data[0].map((_, row) => rest.reduce((total, column) => total + (figures.data[column + 1][row] ?? 0), 0));
+
+  return {
+    ...figures,
+    names: [...names, ngettext("%(count)s other", "%(count)s others", rest.length)],
+    data: [...data, sum],
+    shown: (row, at) => at < top.length ? figures.shown(row, top[at]) : formatNumber(sum[row]),
+  };
 }
+
+// The tops of areas that lie on each other, without hidden ones.
+function stack(data, hidden) {
+  const tops = data[0].map(() => 0);
+  return data.map((column, at) => at === 0 ? column : column.map((value, row) =>
+    hidden.has(at - 1) ? null : (tops[row] += value ?? 0)));
+}
+
+
 
 function drawChart(holder, figures) {
   const hourly = figures.step < 86400;
-  const moment = describeMoments(hourly);
+  const zone = !hourly || holder.dataset.zoneName ? "UTC" : localZone;
+  const moment = describeMoments(hourly, zone);
+  const stacked = "stacked" in holder.dataset && !figures.data.slice(1).flat().some((value) => value < 0);
   const $ = (id) => document.getElementById(id);
   const [readout, legend, range] = [$("readout"), $("legend"), $("range")];
   const times = figures.data[0];
@@ -78,18 +125,19 @@ function drawChart(holder, figures) {
 
   $("figures").open = false;
   $("figures").classList.add("drawn");
-  for (const part of [holder, readout, legend, $("tools"), $("png")]) part.hidden = false;
+  for (const part of [holder, readout, legend, $("tools"), $("png"), $("others")]) if (part) part.hidden = false;
   const entries = figures.names.map((name, index) => addEntry(legend, name, index));
   entries.forEach((entry, index) => entry.button.addEventListener("click", () => {
     const off = !hidden.delete(index) && Boolean(hidden.add(index));
     entry.button.setAttribute("aria-pressed", String(!off));
-    plot.setSeries(index + 1, { show: !off });
+    if (stacked) draw();
+    else plot.setSeries(index + 1, { show: !off });
   }));
 
   function draw() {
     plot?.destroy();
-    const options = makeOptions(holder, figures, { hidden, moment, showValues, showRange });
-    plot = new uPlot(options, figures.data, holder);
+    const options = makeOptions(holder, figures, { hidden, moment, zone, stacked, showValues, showRange });
+    plot = new uPlot(options, stacked ? stack(figures.data, hidden) : figures.data, holder);
     plot.over.append(tip.element);
     if (view !== whole) plot.setScale("x", { min: view[0], max: view[1] });
     showValues(null);
@@ -98,7 +146,7 @@ function drawChart(holder, figures) {
   // Show the values under the pointer, or a hint if the pointer is elsewhere.
   function showValues(index) {
     readout.textContent = index == null
-      ? "Point at the chart to read its values. Drag across it to zoom in."
+      ? gettext("Point at the chart to read its values. Drag across it to zoom in.")
       : moment.long(times[index]);
     entries.forEach((entry, column) => {
       entry.value.textContent = index == null ? "" : figures.shown(index, column);
@@ -119,7 +167,7 @@ function drawChart(holder, figures) {
 
   // The arrow keys move from time to time, and a screen reader says the values.
   holder.tabIndex = 0;
-  holder.setAttribute("aria-label", `${holder.getAttribute("aria-label")}. The arrow keys read it.`);
+  holder.setAttribute("aria-label", gettext("%(label)s. The arrow keys read it.", { label: holder.getAttribute("aria-label") }));
   holder.addEventListener("keydown", (event) => {
     const at = plot.cursor.idx;
     const last = times.length - 1;
@@ -142,9 +190,9 @@ function drawChart(holder, figures) {
         : step === "earlier" ? min <= whole[0]
         : step === "later" ? max >= whole[1] : full;
       button.title = !button.disabled ? ""
-        : step === "in" ? "The chart shows no less than this." : "The chart shows the whole period.";
+        : step === "in" ? gettext("The chart shows no less than this.") : gettext("The chart shows the whole period.");
     }
-    range.textContent = full ? "" : `Shows ${moment.short(min)} to ${moment.short(max)}`;
+    range.textContent = full ? "" : gettext("Shows %(first)s to %(last)s", { first: moment.short(min), last: moment.short(max) });
   }
 
   const moves = {
@@ -162,7 +210,9 @@ function drawChart(holder, figures) {
       plot.setScale("x", { min, max: min + length });
     });
   }
-  $("png").addEventListener("click", () => savePicture(plot, holder, figures, hidden));
+  const span = hourly ? gettext("%(first)s to %(last)s", { first: moment.short(times[0]), last: moment.short(times.at(-1)) }) + (moment.isUtc ? "" : ` (${zone})`)
+    : holder.dataset.span;
+  $("png").addEventListener("click", () => savePicture(plot, holder, { figures, hidden, span }));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   new ResizeObserver(() => plot.setSize(sizeOf(holder))).observe(holder);
   draw();
@@ -190,7 +240,7 @@ function addTooltip(holder) {
         return row;
       });
       const more = values.length - TIP_LINES;
-      if (more > 0) rows.push(line("span", `and ${more} more`));
+      if (more > 0) rows.push(line("span", ngettext("and %(count)s more", "and %(count)s more", more)));
       element.replaceChildren(line("b", title), ...rows);
       element.hidden = false;
       const width = element.parentElement.clientWidth;
@@ -230,16 +280,16 @@ function dashOf(index) {
 
 function sizeOf(holder) {
   const width = holder.clientWidth;
-  return { width, height: Math.round(Math.max(240, Math.min(400, width * 0.4))) };
+  return { width, height: Math.round(Math.max(192, Math.min(320, width * 0.4))) };
 }
 
-function makeOptions(holder, figures, { hidden, moment, showValues, showRange }) {
+function makeOptions(holder, figures, { hidden, moment, zone, stacked, showValues, showRange }) {
   const many = figures.names.length > 1;
   const font = `12px ${css("--sans")}`;
   const axis = { stroke: css("--ink-soft"), font, ticks: { show: false } };
   const grid = { stroke: css("--line"), width: 1 };
-  const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
-  const write = (value) => figures.percent ? `${+(value * 100).toFixed(2)}%` : compact.format(value);
+  const form = figures.percent ? { style: "percent", maximumFractionDigits: 2 } : { notation: "compact", maximumFractionDigits: 1 };
+  const write = (value) => formatNumber(value, form);
   const series = figures.names.map((name, index) => {
     const stroke = css(`--hue-${index % HUES}`);
     return {
@@ -248,13 +298,14 @@ function makeOptions(holder, figures, { hidden, moment, showValues, showRange })
       stroke,
       width: 2,
       dash: dashOf(index),
-      fill: many ? undefined : `${stroke}22`,
+      fill: stacked ? `${stroke}88` : many ? undefined : `${stroke}22`,
       points: { show: figures.data[0].length < 3 ? true : undefined, size: 6 },
     };
   });
   return {
     ...sizeOf(holder),
-    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+    bands: stacked ? bandsBetween(figures.names.length, hidden) : undefined,
+    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone),
     padding: [12, 28, 0, 0],
     legend: { show: false },
     focus: { alpha: many ? 0.25 : 1 },
@@ -273,6 +324,12 @@ function makeOptions(holder, figures, { hidden, moment, showValues, showRange })
   };
 }
 
+// An area ends where the next visible one below it begins.
+function bandsBetween(count, hidden) {
+  const visible = Array.from({ length: count }, (_, at) => at).filter((at) => !hidden.has(at));
+  return visible.slice(1).map((at, below) => ({ series: [at + 1, visible[below] + 1] }));
+}
+
 // Distances between the marks of the time axis: whole hours, or whole days.
 function stepsFrom(least) {
   const hours = [1, 2, 3, 4, 6, 12].map((number) => number * 3600);
@@ -286,27 +343,26 @@ function spread(low, high) {
   return [low < 0 ? low - room : 0, high > 0 ? high + room : low < 0 ? 0 : 1];
 }
 
-// Formats of a time for the axis, for people and for screen readers, in UTC like the API.
-function describeMoments(hourly) {
-  const utc = (options) => {
-    const format = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", ...options });
+// Formats of a time for the axis, for people and for screen readers. Days are those of the API, in UTC.
+function describeMoments(hourly, zone) {
+  const write = (timeZone, options) => {
+    const format = formatTime({ timeZone, ...options });
     return (seconds) => format.format(new Date(seconds * 1000));
   };
-  const day = utc({ day: "numeric", month: "short" });
-  const hour = utc({ hour: "2-digit", minute: "2-digit" });
-  const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-  const short = (seconds) => hourly ? `${day(seconds)}, ${hour(seconds)} UTC` : day(seconds);
+  const time = { hour: "2-digit", minute: "2-digit" };
+  const [day, hour, utc] = [write(zone, { day: "numeric", month: "short" }), write(zone, time), write("UTC", time)];
+  const isUtc = zone === "UTC" || zone === "Etc/UTC";
+  const short = (seconds) => hourly ? `${day(seconds)}, ${hour(seconds)}${isUtc ? " UTC" : ""}` : day(seconds);
   return {
     short,
-    tick: (seconds) => seconds % 86400 ? hour(seconds) : day(seconds),
-    long: (seconds) => hourly
-      ? `${short(seconds)} (${local.format(new Date(seconds * 1000))} your time)`
-      : `${short(seconds)}, UTC`,
+    isUtc,
+    tick: (seconds) => hour(seconds) === "00:00" ? day(seconds) : hour(seconds),
+    long: (seconds) => !hourly ? `${short(seconds)}, UTC` : isUtc ? short(seconds) : `${short(seconds)} (${utc(seconds)} UTC)`,
   };
 }
 
 // Save the chart as a picture, with its heading above and the names of its lines below.
-function savePicture(plot, holder, figures, hidden) {
+function savePicture(plot, holder, { figures, hidden, span }) {
   const source = plot.ctx.canvas;
   const ratio = source.width / plot.width;
   const shown = figures.names.map((name, index) => [name, index]).filter(([, index]) => !hidden.has(index));
@@ -330,7 +386,7 @@ function savePicture(plot, holder, figures, hidden) {
   const heading = document.getElementById("chart-heading").textContent;
   pen.fillText(heading.replace(/\s+/g, " ").trim(), 12, 24);
   pen.font = `13px ${css("--sans")}`;
-  pen.fillText(`${holder.dataset.span} · ${holder.dataset.platform}`, 12, 46);
+  pen.fillText(`${span} · ${holder.dataset.platform}`, 12, 46);
   pen.lineWidth = 3;
   shown.forEach(([name, index], place) => {
     const x = 12 + (place % columns) * Math.floor(plot.width / columns);

@@ -8,17 +8,29 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
     const source = document.getElementById(button.dataset.copy);
     try {
       await navigator.clipboard.writeText(source.textContent);
-      label.textContent = "Copied";
+      label.textContent = gettext("Copied");
     } catch {
       // Browsers allow clipboard access only under TLS. Otherwise select the text for Ctrl+C.
       getSelection().selectAllChildren(source);
-      label.textContent = "Press Ctrl+C";
+      label.textContent = gettext("Press Ctrl+C");
     }
-    setTimeout(() => { label.textContent = "Copy"; }, 2500);
+    setTimeout(() => { label.textContent = gettext("Copy"); }, 2500);
   });
 }
 
-const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+// Pages with days and hours of the reader's zone: tell the server the zone, then load the page once more.
+const zoned = document.querySelector("[data-zone]");
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (zoned && !("chosen" in zoned.dataset) && zone && zone !== zoned.dataset.zone) {
+  const cookie = `zone=${zone}`;
+  const known = () => document.cookie.split("; ").includes(cookie);
+  if (!known()) {
+    document.cookie = `${cookie}; path=/; max-age=31536000; samesite=lax`;
+    if (known()) location.reload();
+  }
+}
+
+const local = formatTime({ dateStyle: "medium", timeStyle: "short" });
 for (const time of document.querySelectorAll("time[datetime]")) {
   if (time.closest("main.sheet, main.broad")) { // an author's lists: one time each, and UTC on demand
     time.title = time.textContent;
@@ -27,7 +39,7 @@ for (const time of document.querySelectorAll("time[datetime]")) {
   }
   const small = document.createElement("span");
   small.className = "local";
-  small.textContent = `${local.format(new Date(time.dateTime))} your time`;
+  small.textContent = gettext("%(time)s your time", { time: local.format(new Date(time.dateTime)) });
   time.after(small);
 }
 

@@ -183,15 +183,23 @@ class ClusterStore:
         return _in_order(by_tweet, unique_types, asked=numbers, axis=1)
 
     def read_window(
-        self, tweet_ids: Sequence[int], *, start_hour: int, end_hour: int
+        self,
+        tweet_ids: Sequence[int],
+        *,
+        start_hour: int,
+        end_hour: int,
+        tweets_from: int | None = None,
     ) -> WindowSums:
-        sums = WindowSums(tweet_ids, start_hour=start_hour, end_hour=end_hour)
+        sums = WindowSums(
+            tweet_ids, start_hour=start_hour, end_hour=end_hour, tweets_from=tweets_from
+        )
+        query = windows.window_query(
+            start_hour=start_hour, end_hour=end_hour, tweets_from=tweets_from
+        )
 
         def read(ids: Sequence[int]) -> Reading:
             def start(_videos: Mapping[int, int], in_sync: InSync) -> Reading:
-                return windows.start_window(
-                    self._replicas, in_sync, ids=ids, start_hour=start_hour, end_hour=end_hour
-                )
+                return Reading(self._replicas, in_sync, ids=ids, query=query)
 
             return self._read(start, ids, views=False)[0]
 

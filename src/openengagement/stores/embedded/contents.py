@@ -58,7 +58,7 @@ def register_contents(db: sqlite3.Connection, folded: pl.DataFrame) -> None:
 def read_contents(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, TweetContent]:
     """Read the contents of those of these Tweets that have one."""
     rows = db.execute(_READ, (msgspec.json.encode(tweet_ids).decode(),))
-    return {tweet_id: TweetContent(*content) for tweet_id, *content in rows}
+    return {tweet_id: TweetContent(text, url, image) for tweet_id, text, url, image in rows}
 
 
 @contextmanager

@@ -185,9 +185,16 @@ class EmbeddedStore:
         return sums[:, :, numbers].transpose(0, 2, 1)
 
     def read_window(
-        self, tweet_ids: Sequence[int], *, start_hour: int, end_hour: int
+        self,
+        tweet_ids: Sequence[int],
+        *,
+        start_hour: int,
+        end_hour: int,
+        tweets_from: int | None = None,
     ) -> WindowSums:
-        sums = WindowSums(tweet_ids, start_hour=start_hour, end_hour=end_hour)
+        sums = WindowSums(
+            tweet_ids, start_hour=start_hour, end_hour=end_hour, tweets_from=tweets_from
+        )
         for segment in self._reader.read_newest().by_id.values():
             sums.add(segment.hours)
         return sums

@@ -258,7 +258,8 @@ class TweetCache:
 def list_tweets(db: sqlite3.Connection, author_id: int, *, limit: int) -> list[Tweet]:
     """List an author's newest Tweets, the newest first, without deleted ones."""
     rows = db.execute(LIST, (author_id, limit))
-    return [Tweet(row[0], row[1], row[2], deleted=False) for row in rows]
+    # By position: an author may have tens of thousands, and names take a third longer.
+    return [Tweet(tweet_id, author, created_at_s, False) for tweet_id, author, created_at_s in rows]
 
 
 def read_videos(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, int]:
