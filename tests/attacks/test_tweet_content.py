@@ -160,7 +160,7 @@ def test_a_search_finds_words_and_ids_and_is_kept_in_links(frida, query, expecte
     assert "<script>alert" not in page.html
     if expected is not None:
         assert names_on(page.html) == expected
-    assert ("No Tweet matches" in page.html) == (expected == [])
+    assert ("No Tweets match" in page.html) == (expected == [])
     if expected:
         link = re.search(r'href="(/explore\?sort=impressions[^"]*)"', page.html)[1]
         assert names_on(person.open(html.unescape(link)).html) == expected
