@@ -123,7 +123,7 @@ def test_show_chart_is_disabled_and_says_why(session):
 def test_without_scripts_show_chart_answers_why(new_session, server):
     page = enter(new_session(java_script_enabled=False), "/explore")
     page.get_by_role("button", name="Show chart").click()
-    expect(page.get_by_role("alert")).to_contain_text("Pick at least one Tweet")
+    expect(page.get_by_role("alert")).to_contain_text("Pick at least one row")
 
 
 @SCRIPTS

@@ -185,6 +185,8 @@ class Pages:
         choose_language(page_request, self._renderer.languages)
         handler = cast("Handler", route.handler)
         response = self._check(route, page_request) or handler(page_request)
+        if route.method == "GET":
+            self._kept_forms.restore(page_request, response)
         if route.load in _COMPRESSED:
             response = encode_page(response, gzip=accepts_gzip(request.headers.raw))
         page_request.send_cookies(response)

@@ -57,6 +57,7 @@ FOREIGN_FORM: Final = Refusal(
         "another account since. Go back, reload the page and try again."
     ),
 )
+_OIDC_PREFIX: Final = "/sign-in/oidc"
 VARY: Final = "accept-language, cookie"  # these choose the language of a page
 
 
@@ -166,9 +167,10 @@ def _describe_viewer(request: PageRequest) -> dict[str, str] | None:
 def _this_page(request: PageRequest) -> str:
     """Return this page for the form that changes the language; empty for the answer to a form.
 
-    Such an answer may show a secret, or an error, which would be lost.
+    Such an answer may show a secret, or an error, which would be lost. The answer of a provider is
+    of no use twice, and its texts are not shown.
     """
-    if request.fields:
+    if request.fields or request.path.startswith(_OIDC_PREFIX):
         return ""
     query = urlencode(request.query_pairs)
     return f"{request.path}?{query}" if query else request.path
