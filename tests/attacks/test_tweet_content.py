@@ -162,5 +162,5 @@ def test_a_search_finds_words_and_ids_and_is_kept_in_links(frida, query, expecte
         assert names_on(page.html) == expected
     assert ("No Tweets match" in page.html) == (expected == [])
     if expected:
-        link = re.search(r'href="(/explore\?sort=impressions[^"]*)"', page.html)[1]
+        link = re.search(r'href="(/explore\?[^"]*period=7d[^"]*)"', page.html)[1]
         assert names_on(person.open(html.unescape(link)).html) == expected
