@@ -153,7 +153,7 @@ def test_the_file_of_tweets_needs_a_session(frida):
         ("70017", ["Low water at six."]),
     ],
 )
-def test_a_search_finds_words_and_ids_and_is_kept_when_sorting(frida, query, expected):
+def test_a_search_finds_words_and_ids_and_is_kept(frida, query, expected):
     _, person, _ = frida
     page = person.open(f"/explore?{urlencode({'q': query})}")
     assert page.status == 200
@@ -167,3 +167,5 @@ def test_a_search_finds_words_and_ids_and_is_kept_when_sorting(frida, query, exp
         sorted_page = person.open(f"/explore?{sent}")
         assert "sort=impressions" in sorted_page.url
         assert names_on(sorted_page.html) == expected
+        link = re.search(r'href="(/explore\?[^"]*period=7d[^"]*)"', page.html)[1]
+        assert names_on(person.open(html.unescape(link)).html) == expected

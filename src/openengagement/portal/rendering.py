@@ -57,7 +57,7 @@ FOREIGN_FORM: Final = Refusal(
         "another account since. Go back, reload the page and try again."
     ),
 )
-_OIDC_PREFIX: Final = "/sign-in/oidc"
+_REFUSED: Final = 400
 VARY: Final = "accept-language, cookie"  # these choose the language of a page
 
 
@@ -106,7 +106,7 @@ class PageRenderer:
             "viewer": _describe_viewer(request),
             "csrf_token": self._sessions.csrf_token(request),
             "here": request.path,
-            "this_page": _this_page(request),
+            "this_page": _this_page(request, status),
             "author": request.author,
             "owners": request.owners,
             "base": request.base,
@@ -164,13 +164,13 @@ def _describe_viewer(request: PageRequest) -> dict[str, str] | None:
     return {"screen_name": session.screen_name, "role": session.role} if session else None
 
 
-def _this_page(request: PageRequest) -> str:
-    """Return this page for the form that changes the language; empty for the answer to a form.
+def _this_page(request: PageRequest, status: int) -> str:
+    """Return this page for the form that changes the language; empty if none may be shown.
 
-    Such an answer may show a secret, or an error, which would be lost. The answer of a provider is
-    of no use twice, and its texts are not shown.
+    The answer to a form may show a secret, which would be lost. A refused address may hold a secret
+    that its page must not repeat.
     """
-    if request.fields or request.path.startswith(_OIDC_PREFIX):
+    if request.fields or status >= _REFUSED:
         return ""
     query = urlencode(request.query_pairs)
     return f"{request.path}?{query}" if query else request.path

@@ -214,7 +214,7 @@ def test_tweets_and_accounts_are_parsed(parse_frame):
         [(5, 6, 1_767_227_400, None, False, None, None, None)],
         [],
     )
-    assert parse_frame(accounts, kind="accounts") == ([(5, "ana", True)], [])
+    assert parse_frame(accounts, kind="accounts") == ([(5, "ana", True, None)], [])
 
 
 def test_rows_are_limited(parse_frame):

@@ -382,7 +382,7 @@ def test_rows_of_every_format_may_leave_fields_out(read, write, form):
         (5, 7, 1_767_225_600, "3", True, "Fog.", None, None),
         (6, 7, None, None, None, *NO_CONTENT),
     ]
-    assert accounts.rows.drop("line").rows() == [(1, "ana", False), (2, "bea", None)]
+    assert accounts.rows.drop("line").rows() == [(1, "ana", False, None), (2, "bea", None, None)]
     assert tweets.rejected.height == accounts.rejected.height == 0
 
 
@@ -392,7 +392,7 @@ def test_every_format_may_leave_columns_out(read, write, form):
     accounts = read(write([{"id": 2, "screen_name": "bea"}], form), form, kind="accounts")
 
     assert tweets.rows.drop("line").rows() == [(6, 7, None, None, None, *NO_CONTENT)]
-    assert accounts.rows.drop("line").rows() == [(2, "bea", None)]
+    assert accounts.rows.drop("line").rows() == [(2, "bea", None, None)]
 
 
 def test_a_tweet_with_all_fields(read):
@@ -542,7 +542,7 @@ def test_invalid_tweets_are_rejected(read, changes, reason):
 def test_valid_screen_names_are_accepted(read, name):
     parsed = read(json.dumps({"id": 1, "screen_name": name}), kind="accounts")
 
-    assert parsed.rows.rows() == [(1, 1, name, None)]
+    assert parsed.rows.rows() == [(1, 1, name, None, None)]
 
 
 @pytest.mark.parametrize(
@@ -553,7 +553,7 @@ def test_protected_is_optional(read, value, protected):
     said = {} if value is ... else {"protected": value}
     parsed = read(json.dumps({"id": 1, "screen_name": "ana", **said}), kind="accounts")
 
-    assert parsed.rows.rows() == [(1, 1, "ana", protected)]
+    assert parsed.rows.rows() == [(1, 1, "ana", protected, None)]
 
 
 @pytest.mark.parametrize(
