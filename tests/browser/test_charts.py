@@ -124,7 +124,7 @@ def test_the_address_holds_the_list(calm, greta):
     page = arrive(calm, "/explore")
     page.get_by_role("link", name="7 days").click()
     expect(page.get_by_role("link", name="7 days")).to_have_attribute("aria-current", "true")
-    page.get_by_role("link", name="Link clicks", exact=True).click()
+    page.get_by_role("button", name="Link clicks", exact=True).click()
     expect(page.locator("[aria-sort=descending]")).to_contain_text("Link clicks")
     page.locator("#pick-90001").focus()
     page.keyboard.press("Space")
