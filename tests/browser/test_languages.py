@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from browser.clipping import cut_numbers
 from browser.test_every_page import POCKET, SCHEMES, ask_axe, measure
 from support.chromium import DESKTOP
-from support.flows import PASSWORD
+from support.flows import PASSWORD, set_password
 
 DESK = {"viewport": DESKTOP, "reduced_motion": "reduce"}
 PAGES = (
@@ -98,10 +98,18 @@ def test_german_pages(new_session, console, server, name, paths, pocket):
     assert session.monitor.origins == {server.url}
 
 
+@pytest.fixture(scope="module")
+def lena(server):
+    """A developer without apps: an account may have only so many, and others have some by now."""
+    server.command("account", "add", "lena")
+    set_password(server, "lena")
+    return "lena"
+
+
 @pytest.mark.parametrize("pocket", [False, True], ids=["desk", "phone"])
-def test_a_german_developer(new_session, pocket):
+def test_a_german_developer(new_session, lena, pocket):
     session = new_session(**(POCKET if pocket else DESK), locale="de-DE")
-    page = enter(session)
+    page = enter(session, lena)
     session.open("/portal/new")
     page.locator("#name").fill("Gezeitentafel")
     with page.expect_navigation():
