@@ -462,6 +462,14 @@ def test_the_deltas_of_the_caller_are_not_changed(store):
             assert np.array_equal(getattr(batch.deltas, name), getattr(was, name))
 
 
+def test_totals_of_fifty_thousand_tweets(store):
+    """As many as the list of an author's Tweets shows, with ids of 19 digits."""
+    ids = range(2_124_462_388_521_473_622, 2_124_462_388_521_473_622 + 50_000 * 2**22, 2**22)
+    apply(store, make_batch([(ids[7], 5, {"replies": 3}), (ids[-1], 6, {"replies": 4})]))
+    found = store.read_totals(ids, ["replies"])[:, 0]
+    assert (found[7], found[-1], found.sum()) == (3, 4, 7)
+
+
 # Threads of one process
 
 

@@ -20,7 +20,10 @@ _ANSWERED_S: Final = 0.01  # enough to read an answer that is there already
 _CODE: Final = re.compile(r"Code: (\d+)")
 # Sent with every query. The whole answer is computed before its status is sent; otherwise an error
 # could follow half of the rows.
-_SETTINGS: Final = {"wait_end_of_query": "1"}
+_SETTINGS: Final = {
+    "wait_end_of_query": "1",
+    "max_query_size": str(2**24),  # 256 KiB otherwise, too little for the totals of 50,000 Tweets
+}
 
 
 class Unreachable(Exception):
