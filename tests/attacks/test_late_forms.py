@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from support.developer import NEW, PORTAL
-from support.flows import CALLBACK, set_password
+from support.flows import CALLBACK, add_manager
 from support.oauth_server import FORM, start_oauth_server
 from support.signing import as_form
 
@@ -17,8 +17,7 @@ ACCOUNTS = "/manage/accounts"
 def site(world):
     """Two workers, and the manager mira."""
     with start_oauth_server(world, workers=2) as made:
-        made.server.command("account", "add", "mira", "--role", "manager")
-        set_password(made.server, "mira")
+        add_manager(made.server, "mira")
         yield made
 
 

@@ -15,7 +15,7 @@ from openengagement.registry.apps import AppForm
 from openengagement.registry.opening import open_registry
 from support.calls import question, sign_as_user
 from support.cli import invoke
-from support.flows import PASSWORD, set_password
+from support.flows import PASSWORD, add_manager, set_password
 from support.oauth_server import connected_clients, start_oauth_server
 from support.stores import registry_url
 
@@ -29,8 +29,7 @@ LIMITS = ("per_minute", "handles_contracted")
 def console(world):
     """Two workers, and a manager."""
     with start_oauth_server(world, workers=2) as made:
-        made.server.command("account", "add", "mira", "--role", "manager")
-        set_password(made.server, "mira")
+        add_manager(made.server, "mira")
         yield made
 
 

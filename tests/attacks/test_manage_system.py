@@ -3,7 +3,7 @@
 import pytest
 
 from support.cli import call_command
-from support.flows import set_password
+from support.flows import add_manager
 from support.oauth_server import FORM, start_oauth_server
 from support.person import read_page
 from support.ports import free_port
@@ -18,8 +18,7 @@ def console(world):
     """Two workers that count metrics, and two managers."""
     with start_oauth_server(world, workers=2, metrics=f"127.0.0.1:{free_port()}") as made:
         for name in ("mira", "nils"):
-            made.server.command("account", "add", name, "--role", "manager")
-            set_password(made.server, name)
+            add_manager(made.server, name)
         yield made
 
 
@@ -234,8 +233,7 @@ def test_ingestion_is_that_of_the_metrics(console, mira):
 
 
 def test_without_metrics_the_page_says_how_to_have_them(oauth):
-    oauth.server.command("account", "add", "greta", "--role", "manager")
-    set_password(oauth.server, "greta")
+    add_manager(oauth.server, "greta")
     with signed_in(oauth, "greta") as person:
         page = person.open("/manage/system")
     assert page.status == 200

@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.flows import set_password
+from support.flows import add_manager
 from support.oauth_server import FORM, start_oauth_server
 from support.person import read_page
 from support.receiver import LOOPBACK, Receiver, verify
@@ -22,8 +22,7 @@ def console(world):
     """Two workers, and two managers."""
     with start_oauth_server(world, workers=2, webhook_networks=LOOPBACK) as made:
         for name in ("mira", "nils"):
-            made.server.command("account", "add", name, "--role", "manager")
-            set_password(made.server, name)
+            add_manager(made.server, name)
         yield made
 
 

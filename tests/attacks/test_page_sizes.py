@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from support.flows import set_password
+from support.flows import add_manager
 from support.world import RECENT
 
 BYTES_MAX = 60_000
@@ -49,8 +49,7 @@ def test_pages_of_authors_are_small(oauth, alice, path):
 
 @pytest.fixture(scope="module")
 def manager(oauth):
-    oauth.server.command("account", "add", "maude", "--role", "manager")
-    set_password(oauth.server, "maude")
+    add_manager(oauth.server, "maude")
     with oauth.person("maude") as person:
         person.sign_in()
         yield person

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from openengagement.registry.opening import open_registry
 from support.chromium import TIMEOUT_MS, PageMonitor, chromium, open_context
 from support.fixtures import server, servers, world
-from support.flows import OOB, PASSWORD, Endpoints, add_consumer, set_password
+from support.flows import OOB, PASSWORD, Endpoints, add_consumer, add_manager, set_password
 from support.listener import Listener
 from support.third_party import ThirdParty
 from support.world import show_time
@@ -60,8 +60,7 @@ def console(server) -> SimpleNamespace:
 
     A third app was used too. Its name is as long as a name may be, without a space.
     """
-    server.command("account", "add", "mira", "--role", "manager")
-    set_password(server, "mira")
+    add_manager(server, "mira")
     names = ("Harbour Charts", "Tidewater Analytics", "Donaudampfschiff" * 8)
     waiting, used, long = (
         server.command("app", "add", name, "--owner", "bob")["app_id"] for name in names

@@ -89,6 +89,12 @@ def set_password(server: Commanded, screen_name: str, password: str = PASSWORD) 
     server.command("account", "password", screen_name, "--stdin", stdin=f"{password}\n")
 
 
+def add_manager(server: Commanded, screen_name: str) -> None:
+    """Add a manager with a password."""
+    server.command("account", "add", screen_name, "--role", "manager")
+    set_password(server, screen_name)
+
+
 def assert_is_alice(user: Mapping[str, Any]) -> None:
     """Check the body of `verify_credentials`, which sign-in libraries read."""
     found = (user["id"], user["id_str"], user["screen_name"])

@@ -42,8 +42,8 @@ class Arrival(msgspec.Struct, frozen=True):
     began_s: float
 
 
-# What is kept of a request until its line is written: when it had been answered (by the clock of
-# `time.perf_counter`), id, method, path, status, code, seconds, size and peer.
+# A request that waits for its line: time of the answer (of `time.perf_counter`), id, method, path,
+# status, code, duration in seconds, size and peer.
 _Answered = tuple[float, str, str, str, int, str | None, float, int, str]
 
 

@@ -11,7 +11,7 @@ class Role(StrEnum):
 
 
 class Proof(StrEnum):
-    """What a person proved at sign-in: see `registry.sessions`."""
+    """How a person signed in. A session keeps it, because some pages demand a second factor."""
 
     PASSWORD = "password"
     CODE = "code"  # a password and a second factor

@@ -10,7 +10,7 @@ from msgspec import Meta
 from openengagement.errors import MalformedBody
 
 OUTCOME_BYTES_MAX: Final = 16_384  # NATS limits all headers to 64 KiB
-# The ledger keeps what a header says, so whoever publishes must not make it large.
+# The ledger stores these fields. A publisher must not be able to fill it with large ones.
 _DIGEST_BYTES: Final = 32
 _KEY_BYTES_MAX: Final = 1024
 _AT_S_MAX: Final = 2**40
