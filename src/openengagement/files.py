@@ -71,6 +71,34 @@ class FileLock:
             os.close(descriptor)
 
 
+class SharedLock:
+    """A lock that several processes hold at once. The kernel releases it for one that dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE)
+
+    def hold(self) -> None:
+        """Hold the lock until `release`. A second call does nothing."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+
+    def release(self) -> None:
+        """Hold the lock no longer."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def is_held(self) -> bool:
+        """Whether another one holds the lock. This one must not."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        self.release()
+        return False
+
+    def close(self) -> None:
+        """Close the file, which also releases the lock."""
+        os.close(self._descriptor)
+
+
 @contextlib.contextmanager
 def hold_lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold the lock on `path` for the block, as `FileLock.held` does."""

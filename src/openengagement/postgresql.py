@@ -123,6 +123,36 @@ def connect(url: str, *, application_name: str = "openengagement") -> psycopg.Co
     return psycopg.connect(url, autocommit=True, **options)
 
 
+class SessionLock:
+    """An advisory lock of the database at `url`, held by a connection of its own.
+
+    The server releases it when the connection ends, so also for a process that dies.
+
+    Raises:
+        StoreUnavailable: the server cannot be reached now.
+    """
+
+    def __init__(self, url: str, number: int) -> None:
+        try:
+            self._db = connect(url)
+            row = self._db.execute("SELECT pg_try_advisory_lock(%s)", [number]).fetchone()
+        except _MAY_PASS as error:
+            raise _unavailable("registry", error) from error
+        self._held = bool(row and row[0])
+
+    def is_held(self) -> bool:
+        """Whether the lock was free, and is still held."""
+        try:
+            self._db.execute("SELECT 1")
+        except psycopg.Error:
+            return False
+        return self._held
+
+    def close(self) -> None:
+        """Release the lock, if it is held."""
+        self._db.close()
+
+
 def seal_tables(db: psycopg.Connection[Any], tables: Sequence[str], *, reason: str) -> None:
     """Refuse every change of these tables from now on, as a failure that may pass.
 

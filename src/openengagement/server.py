@@ -75,7 +75,7 @@ def build_api(
         settings.sign_in_threads + 1, thread_name_prefix="password", initializer=lower_priority
     )
     calls = _build_calls(shared, counting)
-    flushes = (shared.last_used.flush, shared.meter.flush, shared.noticing.flush_damage)
+    flushes = (shared.last_used.flush, shared.usage_writer.write, shared.noticing.flush_damage)
     expire = partial(expire_limits, shared.limits, settings.timestamp_window_s, clock=clock)
     run_chore(expire)  # so that the clock is noted before the first nonce is used
     housekeeping = _build_housekeeping(shared, calls, chores=[expire, *flushes])

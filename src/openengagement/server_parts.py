@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from openengagement.apps.usage_meter import UsageMeter
+from openengagement.apps.usage_meter import UsageMeter, UsageWriter
 from openengagement.auth.last_used import LastUsed
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.auth.three_legged_flow import ThreeLeggedFlow
@@ -40,6 +40,7 @@ class Shared:
         self.lookup = CredentialLookup(registry, keyring)
         self.last_used = LastUsed(registry, now_s=self.now_s)
         self.meter = UsageMeter(registry.usage, now_s=self.now_s)
+        self.usage_writer = UsageWriter(self.meter, self.limits, registry.database)
         self.noticing = Noticing(registry, self.damage, now_s=self.now_s)
         self.inner_calls = InnerCalls()
         self.letters: Letters | None = None

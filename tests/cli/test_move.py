@@ -40,7 +40,7 @@ IDS = [11, 12, 13]
 @pytest.fixture(autouse=True)
 def no_wait(monkeypatch):
     """No server counts usage here."""
-    monkeypatch.setattr(mover, "FLUSHED_S", 0.0)
+    monkeypatch.setattr(mover, "ROUND_S", 0.0)
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_a_killed_switch_goes_on(run, data, target, filled, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         moving(run, data, target, "--switch")
     monkeypatch.undo()
-    monkeypatch.setattr(mover, "FLUSHED_S", 0.0)
+    monkeypatch.setattr(mover, "ROUND_S", 0.0)
     assert "Add --switch" in moving(run, data, target).err
     assert run("account", "add", "ben").code == 1
     assert moving(run, data, target, "--switch").json()["differences"] == 0

@@ -72,24 +72,26 @@ class Insights:
             form = await read_message(request, read_body, limit=self._form_max_bytes)
             caller = await authenticator.authenticate(form)
         windows: Sequence[RateWindow] = ()
-        try:
-            windows = await authenticator.enforce_limits(caller)
-            _refuse_exceeded(windows)
-            message = form
-            if message is None:
-                message = await self._read_authenticated(request, read_body)
-            plan, body = await self._read(endpoint, message.body, user_id=caller.user_id)
-        except NonceUsed:  # not metered: anybody can repeat a request of the app
-            raise
-        except ApiError as error:
-            self._meter.count_refusal(caller.app.id, error.headers.get("x-error-code", error.code))
-            if windows:
-                error.headers = {**rate_headers(windows), **error.headers}
-            raise
-        except Exception:
-            self._meter.count_refusal(caller.app.id, InternalError.code)
-            raise
-        self._meter.count_answer(caller.app.id, plan.decision.author_ids)
+        with self._meter.in_flight:
+            try:
+                windows = await authenticator.enforce_limits(caller)
+                _refuse_exceeded(windows)
+                message = form
+                if message is None:
+                    message = await self._read_authenticated(request, read_body)
+                plan, body = await self._read(endpoint, message.body, user_id=caller.user_id)
+            except NonceUsed:  # not metered: anybody can repeat a request of the app
+                raise
+            except ApiError as error:
+                reason = error.headers.get("x-error-code", error.code)
+                self._meter.count_refusal(caller.app.id, reason)
+                if windows:
+                    error.headers = {**rate_headers(windows), **error.headers}
+                raise
+            except Exception:
+                self._meter.count_refusal(caller.app.id, InternalError.code)
+                raise
+            self._meter.count_answer(caller.app.id, plan.decision.author_ids)
         return Reply(200, body, {"content-type": JSON, **rate_headers(windows)})
 
     async def _read_authenticated(self, request: Request, read_body: ReadBody) -> Message:

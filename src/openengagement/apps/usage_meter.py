@@ -2,6 +2,8 @@
 
 A commit for every request would cost more than the request. A worker that is killed loses the
 counts of the few seconds since its last flush.
+
+A move to other stores waits until every worker has written all of its usage (`UsageWriter`).
 """
 
 import threading
@@ -11,15 +13,34 @@ from typing import Final
 
 from openengagement.engagement.months import month_of
 from openengagement.engagement.types import DAY_S
+from openengagement.limits.contract import Limits
+from openengagement.registry.database import Database
 from openengagement.registry.usage import OK, Usage
 
 _WRITTEN_MAX: Final = 200_000  # the most handles remembered as written, about 30 MB
 
 
+class InFlight:
+    """The number of requests that entered and did not exit. Use it on one thread."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __enter__(self) -> None:
+        self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.count -= 1
+
+
 class UsageMeter:
-    """Counts requests and authors by UTC day until `flush` adds them to their month."""
+    """Counts requests and authors by UTC day until `flush` adds them to their month.
+
+    A request enters `in_flight` before it is counted in its rate windows.
+    """
 
     def __init__(self, usage: Usage, *, now_s: Callable[[], float]) -> None:
+        self.in_flight = InFlight()
         self._usage = usage
         self._now_s = now_s
         # By day, App ID and outcome; by day and App ID.
@@ -80,3 +101,32 @@ class UsageMeter:
         if len(self._written) + len(new) > _WRITTEN_MAX:
             self._written.clear()
         self._written |= new
+
+
+class UsageWriter:
+    """Writes the usage of a worker every few seconds. Known as a writer until all is written.
+
+    When the limits are sealed, every new request is refused. The usage is complete once the
+    requests that were in flight then have been counted.
+    """
+
+    def __init__(self, meter: UsageMeter, limits: Limits, database: Database) -> None:
+        self._meter = meter
+        self._limits = limits
+        self._database = database
+        self._last: InFlight | None = None  # the requests of before the limits were sealed
+        database.join_writers()
+
+    def write(self) -> None:
+        """Write what was counted. Raises StoreUnavailable: nothing is lost."""
+        if not self._limits.is_sealed():
+            self._last = None
+            self._database.join_writers()
+            self._meter.flush()
+            return
+        if self._last is None:
+            self._last, self._meter.in_flight = self._meter.in_flight, InFlight()
+        complete = not self._last.count  # before they are written
+        self._meter.flush()
+        if complete:
+            self._database.leave_writers()

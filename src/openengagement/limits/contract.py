@@ -138,5 +138,8 @@ class Limits(Protocol):
     def release(self) -> None:
         """Remember and count again."""
 
+    def is_sealed(self) -> bool:
+        """Whether `seal` was called, and `release` was not."""
+
     def close(self) -> None:
         """Release the resources of this process. The shared state stays."""

@@ -189,6 +189,11 @@ class LmdbLimits:
         with self._db.begin(write=True) as db:
             db.delete(_SEALED)
 
+    @_unavailable
+    def is_sealed(self) -> bool:
+        with self._db.begin() as db:
+            return db.get(_SEALED) is not None
+
     def measure(self) -> dict[str, int]:
         """Return the number of nonces and windows."""
         return {"entries": self._db.stat()["entries"]}

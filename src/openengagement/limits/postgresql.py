@@ -12,7 +12,7 @@ from typing import Any, Final
 from openengagement.clock import boot_id
 from openengagement.limits.clock_record import ClockRecord, note_clock, oldest_timestamp
 from openengagement.limits.contract import CountedWindow, Nonce, RateWindow
-from openengagement.postgresql import Pool, release_tables, seal_tables
+from openengagement.postgresql import Pool, is_sealed, release_tables, seal_tables
 
 _SLICE: Final = 5000  # rows removed in one transaction
 # Half of each page of windows is free, so that an update stays on its page and touches no index.
@@ -153,6 +153,10 @@ class PostgresqlLimits:
     def release(self) -> None:
         with self._pool.connection() as db:
             release_tables(db, _SEALED)
+
+    def is_sealed(self) -> bool:
+        with self._pool.connection() as db:
+            return is_sealed(db, _SEALED[-1])  # the last one to be sealed
 
     def close(self) -> None:
         self._pool.close()

@@ -2,13 +2,14 @@
 
 1. *Copy.* Passes compare both sides and copy what differs (`passes`). The source takes events
    meanwhile, so each pass finds less.
-2. *Switch.* The source refuses every change (*sealed*), and still answers reads. A last pass copies
-   the rest, and a check compares all of it again. Then the source refuses signed requests too
+2. *Switch.* The source refuses every change (*sealed*), and still answers reads. The check compares
+   everything, copies the rest, and compares that again. Then the source refuses signed requests too
    (*closed*): nonces, rate windows and usage are copied. The target is finished, and servers may
    start on it.
 
 Until the target is finished, a failure opens the source again. A process that was killed leaves it
-as it was, and the next one goes on.
+as it was, and the next one goes on. Both sides are claimed (`claim`), so no other process seals,
+opens or fills them meanwhile.
 """
 
 import time
@@ -19,17 +20,20 @@ from typing import Final
 
 import msgspec
 
+from openengagement.errors import StoreUnavailable
 from openengagement.ingest.logs.store_identity import read_identity
 from openengagement.moving.passes import FIRST_KEY, Pass
 from openengagement.moving.sides import CannotMove, Side
 from openengagement.moving.tally import Pace, Tally
 from openengagement.moving.writer import TargetWriter
 from openengagement.registry.copying import SEALED, USAGE, copy_tables, count_differences
-from openengagement.stores.inventory import MoveState
+from openengagement.stores.inventory import Destination, MoveState
 
 REASON: Final = "everything here is being moved, or was moved, to other stores"
-# Workers write the usage that they have counted every 5 s, in turn with other chores.
-FLUSHED_S: Final = 12.0
+# Workers write their usage every 5 s, and say then that they will write more of it.
+ROUND_S: Final = 6.0
+_USAGE_MAX_S: Final = 60.0  # how long to wait for a worker that is late
+_PAUSE_S: Final = 0.1
 _PASSES_MAX: Final = 6
 _FEW: Final = 10_000  # counters that a pass found: the next pass would find about as many
 
@@ -44,7 +48,7 @@ class Moved:
 
     switched: bool
     passes: int = 0
-    tally: Tally | None = None  # of the last pass, or of the check
+    tally: Tally | None = None  # of the last pass, or of the check: what differed in the end
     sealed_s: float = 0.0
     closed_s: float = 0.0
 
@@ -84,11 +88,8 @@ class Mover:
         if self._is_finished():
             return Moved(switched=True)
         sealed = self._source.inventory.is_sealed()
-        if sealed and not switch:
-            raise CannotMove(
-                f"{self._source.name} is sealed, because a switch was interrupted. Add --switch to "
-                "complete it, or open the source again with --release"
-            )
+        if sealed:
+            self._verify_sealed(switch=switch)
         self._begin()
         if sealed:
             return self._switch(passes=0)
@@ -110,6 +111,26 @@ class Mover:
                 "again since. Empty the target, or choose another one"
             )
         return True
+
+    def _verify_sealed(self, *, switch: bool) -> None:
+        """Verify that this move has sealed the source, and may go on.
+
+        Raises:
+            CannotMove
+        """
+        source, state = self._source, self._writer.state
+        found = Destination.read(source.stores.counters)
+        if found and (state is None or found.store != read_identity(self._target.stores.counters)):
+            raise CannotMove(
+                f"{source.name} is sealed, because it is being moved, or was moved, to "
+                f"{found.name}. To move it to {self._target.name} instead, open it again with "
+                "--release"
+            )
+        if not switch:
+            raise CannotMove(
+                f"{source.name} is sealed, because a switch was interrupted. Add --switch to "
+                "complete it, or open the source again with --release"
+            )
 
     def _identity(self) -> str:
         return read_identity(self._source.stores.counters)
@@ -148,7 +169,7 @@ class Mover:
 
     def _copy(self, stage: str, pace: Pace) -> Tally:
         """Run one pass that copies what differs. Videos follow when the source is sealed."""
-        one = self._pass(stage, pace, writer=self._writer)
+        one = self._pass(stage, pace, checks=False)
         one.tweets()
         one.counters()
         self._keys_from = one.keys(self._keys_from)
@@ -157,24 +178,24 @@ class Mover:
         one.tally.add("registry rows", compared=rows, differing=rows)
         return one.tally
 
-    def _pass(self, stage: str, pace: Pace, *, writer: TargetWriter | None) -> Pass:
+    def _pass(self, stage: str, pace: Pace, *, checks: bool) -> Pass:
         self._on_stage(stage, sum(self._source.inventory.count()))
-        return Pass(self._source, self._target, writer, Tally(), pace, self._on_compared)
+        tally = Tally(checks=checks)
+        return Pass(self._source, self._target, self._writer, tally, pace, self._on_compared)
 
     def _switch(self, passes: int) -> Moved:
         source = self._source
         sealed_s = time.monotonic()
         with source.inventory.quiet():
             try:
-                source.inventory.seal(REASON)  # first, because `is_sealed` looks here
-                source.registry.database.seal(SEALED, REASON)
-                source.inventory.wait_for_commits()
-                self._copy_rest()
+                self._seal()
                 tally = self._check()
                 closed_s = time.monotonic()
                 self._copy_last()
+                self._verify_claims()
             except BaseException:
-                release_side(source)
+                if source.claim.is_held():  # otherwise another process may move it now
+                    release_side(source)
                 raise
             # From here on the target may be in use, so the source stays closed.
             assert self._writer.state is not None
@@ -182,27 +203,43 @@ class Mover:
         now_s = time.monotonic()
         return Moved(True, passes, tally, now_s - sealed_s, now_s - closed_s)
 
-    def _copy_rest(self) -> None:
-        """Copy what changed since the last pass. The source is sealed, so one pass finds it all."""
-        self._copy("last pass", Pace(0))
-        self._pass("videos", Pace(0), writer=self._writer).videos()
+    def _seal(self) -> None:
+        """Let the source refuse every change, and wait for those that have begun."""
+        source = self._source
+        self._verify_claims()
+        if not source.inventory.is_sealed():
+            identity = read_identity(self._target.stores.counters)
+            Destination(identity, self._target.name).write(source.stores.counters)
+        source.inventory.seal(REASON)  # first, because `is_sealed` looks here
+        source.registry.database.seal(SEALED, REASON)
+        source.inventory.wait_for_commits()
+
+    def _verify_claims(self) -> None:
+        """Verify that no other process can have begun to move meanwhile.
+
+        Raises:
+            StoreUnavailable: PostgreSQL has ended the connection that holds the claim.
+        """
+        if not (self._source.claim.is_held() and self._target.claim.is_held()):
+            raise StoreUnavailable("registry", "the connection that held the lock of the move broke")
 
     def _check(self) -> Tally:
-        """Compare everything.
+        """Compare everything. Copy what changed since the last pass, and compare that again.
+
+        The source is sealed, so what is equal once stays so.
 
         Raises:
             SidesDiffer
         """
-        one = self._pass("check", Pace(0), writer=None)
+        one = self._pass("check", Pace(0), checks=True)
         one.tweets()
         one.counters()
-        one.videos()
+        one.videos()  # after the counters, because the target adds these to videos
         one.positions()
         # Repeats of known keys are answered, and change nothing.
-        Pass(self._source, self._target, self._writer, one.tally, Pace(0), self._on_compared).keys(
-            FIRST_KEY
-        )
+        one.keys(FIRST_KEY)
         databases = self._source.registry.database, self._target.registry.database
+        copy_tables(*databases)
         for table, count in count_differences(*databases).items():
             if table not in {each.name for each in USAGE}:
                 one.tally.add(f"rows of {table}", compared=count, differing=count)
@@ -214,9 +251,25 @@ class Mover:
         """Let the source refuse signed requests, and copy what these have changed."""
         source, target = self._source, self._target
         source.limits.seal(REASON)
-        time.sleep(FLUSHED_S)
+        self._wait_for_usage()
         copy_tables(source.registry.database, target.registry.database, tables=USAGE)
         target.limits.add_all(*source.limits.read_all())
+
+    def _wait_for_usage(self) -> None:
+        """Wait until every worker of the source has written the usage that it counted.
+
+        Raises:
+            CannotMove: one takes too long.
+        """
+        time.sleep(ROUND_S)
+        give_up_s = time.monotonic() + _USAGE_MAX_S
+        while self._source.registry.database.has_writers():
+            if time.monotonic() > give_up_s:
+                raise CannotMove(
+                    f"a server of {self._source.name} has not written its usage within "
+                    f"{_USAGE_MAX_S:.0f} s. Restart or stop it, and run the command again"
+                )
+            time.sleep(_PAUSE_S)
 
 
 def release_side(side: Side) -> None:

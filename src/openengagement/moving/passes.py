@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from openengagement.engagement.counters import Ints, no_counters
@@ -20,7 +21,7 @@ from openengagement.moving.sides import CannotMove, Side
 from openengagement.moving.tally import OnCompared, Pace, Tally
 from openengagement.moving.writer import TargetWriter
 from openengagement.stores.contract import Applied, Authored, Batch, Forgets, KeyConflict, Position
-from openengagement.stores.inventory import NEVER, PROGRESS, Inventory
+from openengagement.stores.inventory import DESTINATION, NEVER, PROGRESS, Inventory
 
 Place = tuple[int, bytes]  # of a key, in the order of `Inventory.next_keys`
 
@@ -33,11 +34,11 @@ FIRST_KEY: Final[Place] = (-(2**62), b"")
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One pass. Without a `writer`, it only compares."""
+    """One pass. It copies what differs; if `tally` checks, it compares that again."""
 
     source: Side
     target: Side
-    writer: TargetWriter | None
+    writer: TargetWriter
     tally: Tally
     pace: Pace
     on_compared: OnCompared
@@ -50,17 +51,26 @@ class Pass:
         """Compare the Tweets. Raises StoreUnavailable, as all passes."""
         after = 0
         while after < ID_MAX:
+            start = after
             wanted = self.source.inventory.next_tweets(after, _TWEETS)
             present = self.target.inventory.next_tweets(after, _TWEETS)
             after = min(_last_id(wanted), _last_id(present))
             wanted, present = (each.filter(pl.col("id") <= after) for each in (wanted, present))
             forgotten, changed = compare_tweets(wanted, present)
-            ids = [*forgotten.get_column("id"), *changed.get_column("id")]
-            self.tally.add("tweets", compared=wanted.height, differing=len(ids), tweet_ids=ids)
-            if self.writer is not None and ids:
+            if forgotten.height or changed.height:
                 self._forget(forgotten)
                 self.target.stores.tweets.apply_tweets(changed)
+                if self.tally.checks:
+                    present = self._read_tweets(start, after)
+                    forgotten, changed = compare_tweets(wanted, present)
+            ids = [*forgotten.get_column("id"), *changed.get_column("id")]
+            self.tally.add("tweets", compared=wanted.height, differing=len(ids), tweet_ids=ids)
             self._note("tweets", wanted.height)
+
+    def _read_tweets(self, after: int, last: int) -> pl.DataFrame:
+        """Read the Tweets that the target has in a slice now. The slice has at most _TWEETS."""
+        found = self.target.inventory.next_tweets(after, _TWEETS)
+        return found.filter(pl.col("id") <= last)
 
     def _forget(self, tweets: pl.DataFrame) -> None:
         store = self.target.stores.tweets
@@ -74,14 +84,16 @@ class Pass:
         for after, last in _slices(source, target):
             wanted = source.read_counters(after, last)
             difference = subtract(wanted, target.read_counters(after, last))
+            if difference.rows:
+                self.writer.add(difference)
+                if self.tally.checks:
+                    difference = subtract(wanted, target.read_counters(after, last))
             self.tally.add(
                 "counters",
                 compared=wanted.rows,
                 differing=difference.rows,
                 tweet_ids=difference.ids.tolist(),
             )
-            if self.writer is not None and difference.rows:
-                self.writer.add(difference)
             self._note("counters", wanted.rows)
 
     def videos(self) -> None:
@@ -97,12 +109,14 @@ class Pass:
             after = numbers[-1]
             known = target.number_videos(ids)
             theirs = [known[each] for each in ids]
-            wanted, present = source.read_views(numbers), target.read_views(theirs)
-            difference: Ints = pl.Series(wanted).to_numpy() - pl.Series(present).to_numpy()
+            wanted: Ints = np.array(source.read_views(numbers))
+            difference: Ints = wanted - target.read_views(theirs)
+            if difference.any():
+                self.writer.add(views_of(theirs, difference))
+                if self.tally.checks:
+                    difference = wanted - target.read_views(theirs)
             changed = int((difference != 0).sum())
             self.tally.add("videos", compared=len(ids), differing=changed)
-            if self.writer is not None and changed:
-                self.writer.add(views_of(theirs, difference))
             self._note("videos", len(ids))
 
     def keys(self, start: Place) -> Place:
@@ -113,7 +127,6 @@ class Pass:
         Raises:
             CannotMove: the target has a key for another batch.
         """
-        assert self.writer is not None
         place, newest_s = start, start[0]
         while rows := self.source.inventory.next_keys(place, _KEYS):
             place = rows[-1].place
@@ -126,7 +139,9 @@ class Pass:
             if KeyConflict in map(type, answers):
                 raise CannotMove("the target has counted other batches under the same keys")
             known = [isinstance(each, Applied) and each.duplicate for each in answers]
-            self.tally.add("keys", compared=len(rows), differing=known.count(False))
+            # One that was new is not compared again: the answer says that it was stored.
+            new = 0 if self.tally.checks else known.count(False)
+            self.tally.add("keys", compared=len(rows), differing=new)
             self._note("keys", len(rows))
         return newest_s - HOUR_S, b""
 
@@ -134,13 +149,15 @@ class Pass:
         """Compare how far each source of events was read."""
         target = self.target.stores.counters
         for source, offset in self.source.inventory.list_positions().items():
-            if source in {PROGRESS, IDENTITY}:
+            if source in {PROGRESS, DESTINATION, IDENTITY}:
                 continue
             present = target.read_position(source)
-            self.tally.add("positions", compared=1, differing=present != offset)
-            if self.writer is not None and present != offset:
+            if present != offset:
                 position = Position(source, offset, present)
                 self.writer.apply([Batch(no_counters(), None, b"", b"", position=position)])
+                if self.tally.checks:
+                    present = target.read_position(source)
+            self.tally.add("positions", compared=1, differing=present != offset)
 
 
 def compare_tweets(

@@ -1,5 +1,6 @@
 """The two sides of a move: a data folder, or the databases of a cluster."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +11,13 @@ from openengagement.clock import Clock
 from openengagement.files import UnusableFile, make_folder, write_private
 from openengagement.limits.contract import Limits
 from openengagement.limits.opening import open_limits
+from openengagement.moving.claim import Claim, claim_cluster, claim_folder
 from openengagement.registry.encrypted import sample_secrets
 from openengagement.registry.opening import is_missing, open_registry
 from openengagement.registry.registry import Registry
 from openengagement.settings import ENV_PREFIX, Settings
 from openengagement.stores.contract import Stores
-from openengagement.stores.inventory import Inventory, Moves
+from openengagement.stores.inventory import Inventory, Moves, refuse_unfinished
 from openengagement.stores.opening import hold_data, open_cluster, open_stores
 
 CLUSTER: Final = "cluster"  # stands for the databases that the settings name
@@ -29,13 +31,17 @@ class CannotMove(UnusableFile):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a move, open. `keys` encrypt the secrets of its registry, newest first."""
+    """One side of a move, open and claimed.
+
+    `keys` encrypt the secrets of its registry, newest first.
+    """
 
     name: str
     stores: Stores
     registry: Registry
     limits: Limits
     keys: list[bytes]
+    claim: Claim
 
     @property
     def inventory(self) -> Inventory:
@@ -58,6 +64,7 @@ class Side:
         self.limits.close()
         self.stores.close()
         self.registry.close()
+        self.claim.close()
 
 
 def open_source(place: str, settings: Settings, *, clock: Clock) -> Side:
@@ -70,10 +77,14 @@ def open_source(place: str, settings: Settings, *, clock: Clock) -> Side:
     if place != CLUSTER and (not hold_data(folder) or is_missing(folder)):
         raise CannotMove(f"{place} is not a data folder with counters and a registry")
     side = _open(place, settings, clock=clock)
-    if not _decrypts_all(side):
+    try:
+        refuse_unfinished(side.stores.counters)
+        if not _decrypts_all(side):
+            where = _KEYS if place == CLUSTER else f"{folder / KEY_FILE}"
+            raise CannotMove(f"the keys of {where} do not decrypt every secret of {place}")
+    except BaseException:
         side.close()
-        where = _KEYS if place == CLUSTER else f"{folder / KEY_FILE}"
-        raise CannotMove(f"the keys of {where} do not decrypt every secret of {place}")
+        raise
     return side
 
 
@@ -93,13 +104,16 @@ def open_target(place: str, settings: Settings, *, source: Side, clock: Clock) -
                 "commas, and your own keys after them"
             )
         return _open(place, settings, clock=clock)
-    folder = Path(place)
-    make_folder(folder)
-    _write_keys(folder / KEY_FILE, source.keys)
-    return _open(place, settings, clock=clock)
+    make_folder(Path(place))
+    return _open(place, settings, clock=clock, keys=source.keys)
 
 
-def _open(place: str, settings: Settings, *, clock: Clock) -> Side:
+def _open(place: str, settings: Settings, *, clock: Clock, keys: Sequence[bytes] = ()) -> Side:
+    """Claim and open a place. A folder without a key file gets these keys.
+
+    Raises:
+        CannotMove: another process has claimed it, or it has other keys.
+    """
     if place == CLUSTER and not settings.store:
         raise CannotMove(
             f"set {ENV_PREFIX}STORE and {ENV_PREFIX}REGISTRY to the databases of the cluster"
@@ -108,6 +122,14 @@ def _open(place: str, settings: Settings, *, clock: Clock) -> Side:
         settings = replace(settings, store="", registry="")
     folder = Path(place)
     with ExitStack() as on_failure:
+        claim = claim_cluster(settings.registry) if place == CLUSTER else claim_folder(folder)
+        on_failure.callback(claim.close)
+        if not claim.is_held():
+            raise CannotMove(
+                f"another process is moving data from or to {place}. Wait until it ends"
+            )
+        if keys:
+            _write_keys(folder / KEY_FILE, keys)
         registry = open_registry(folder, settings.registry)
         on_failure.callback(registry.close)
         stores = (
@@ -118,7 +140,7 @@ def _open(place: str, settings: Settings, *, clock: Clock) -> Side:
         on_failure.callback(stores.close)
         limits = open_limits(folder, settings.registry)
         on_failure.pop_all()
-    return Side(place, stores, registry, limits, _keys_of(place, settings))
+    return Side(place, stores, registry, limits, _keys_of(place, settings), claim)
 
 
 def _keys_of(place: str, settings: Settings) -> list[bytes]:
@@ -129,10 +151,10 @@ def _keys_of(place: str, settings: Settings) -> list[bytes]:
     return [key.strip().encode() for key in settings.server_keys.split(",") if key.strip()]
 
 
-def _write_keys(file: Path, keys: list[bytes]) -> None:
-    if keys and not file.exists():
+def _write_keys(file: Path, keys: Sequence[bytes]) -> None:
+    if not file.exists():
         write_private(file, b"".join(key + b"\n" for key in keys))
-    elif keys and read_key_file(file) != keys:
+    elif read_key_file(file) != keys:
         raise CannotMove(f"{file} has other keys than the source. Choose an empty folder")
 
 

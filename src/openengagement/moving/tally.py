@@ -14,8 +14,12 @@ OnCompared = Callable[[str, int], None]
 
 @dataclass(slots=True)
 class Tally:
-    """The numbers of things that were compared, and that differed, by kind."""
+    """The numbers of things that were compared, and that differed, by kind.
 
+    If it `checks`, what was copied is compared again, and only what differs then counts.
+    """
+
+    checks: bool = False
     compared: Counter[str] = field(default_factory=Counter)
     differing: Counter[str] = field(default_factory=Counter)
     tweet_ids: list[int] = field(default_factory=list)  # of the first Tweets that differed

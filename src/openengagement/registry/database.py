@@ -119,6 +119,22 @@ class Database(ABC):
         """Allow changes of all tables again."""
 
     @abstractmethod
+    def join_writers(self) -> None:
+        """Say that this process counts usage in memory, and will write it.
+
+        A process that ends, or loses its database, is no writer any more. A second call does
+        nothing.
+        """
+
+    @abstractmethod
+    def leave_writers(self) -> None:
+        """Say that this process has written all of its usage. It may take a second to be known."""
+
+    @abstractmethod
+    def has_writers(self) -> bool:
+        """Whether another process will write usage. Raises StoreUnavailable."""
+
+    @abstractmethod
     def continue_ids(self, db: sa.Connection, column: sa.Column[int]) -> None:
         """Let the ids that the database draws for a column follow those that it has."""
 

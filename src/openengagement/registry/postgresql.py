@@ -16,7 +16,13 @@ from openengagement.postgresql import Pool, connect, create_engine, release_tabl
 from openengagement.registry.database import Database
 from openengagement.registry.migrate import HEAD, SchemaMismatch, migrate, read_revision
 from openengagement.registry.schema import METADATA
-from openengagement.registry.version_watch import CHANNEL, VERSION_QUERY, WATCH_NAME, VersionWatch
+from openengagement.registry.version_watch import (
+    CHANNEL,
+    VERSION_QUERY,
+    WATCH_NAME,
+    WRITERS_LOCK,
+    VersionWatch,
+)
 
 _MIGRATION_LOCK: Final = 7_106_905  # of a transaction that migrates; any number
 
@@ -84,6 +90,18 @@ class PostgresqlDatabase(Database):
     def release(self) -> None:
         with self._direct() as db:
             release_tables(db, [table.name for table in METADATA.sorted_tables])
+
+    def join_writers(self) -> None:
+        self._watch.share_lock(shared=True)
+
+    def leave_writers(self) -> None:
+        self._watch.share_lock(shared=False)
+
+    def has_writers(self) -> bool:
+        # The lock is released at the end of the statement.
+        query = sa.select(sa.func.pg_try_advisory_xact_lock(WRITERS_LOCK))
+        with self.reading() as db:
+            return not db.scalar(query)
 
     def continue_ids(self, db: sa.Connection, column: sa.Column[int]) -> None:
         table = column.table

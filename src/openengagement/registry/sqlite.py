@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from openengagement.damage import find_damaged_pages
 from openengagement.errors import StoreDamaged, StoreUnavailable
+from openengagement.files import SharedLock
 from openengagement.registry.database import WRITE_TIMEOUT_S, Database
 from openengagement.registry.migrate import migrate
 from openengagement.registry.schema import CREDENTIAL_VERSION, METADATA
@@ -62,6 +63,7 @@ class SqliteDatabase(Database):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._is_open = False
+        self._writers: SharedLock | None = None
         refuse_foreign_log(path)
         self._engine = sa.create_engine(
             f"sqlite:///{path}", connect_args={"timeout": WRITE_TIMEOUT_S}
@@ -165,10 +167,26 @@ class SqliteDatabase(Database):
                 db.exec_driver_sql(f"DROP TRIGGER {name}")
             _count_tables(db)
 
+    def join_writers(self) -> None:
+        self._writers_lock().hold()
+
+    def leave_writers(self) -> None:
+        self._writers_lock().release()
+
+    def has_writers(self) -> bool:
+        return self._writers_lock().is_held()
+
+    def _writers_lock(self) -> SharedLock:
+        if self._writers is None:
+            self._writers = SharedLock(self._path.with_name("usage.lock"))
+        return self._writers
+
     def continue_ids(self, db: sa.Connection, column: sa.Column[int]) -> None:
         """Do nothing: SQLite takes the highest id plus 1."""
 
     def close(self) -> None:
+        if self._writers:
+            self._writers.close()
         self._commits.close()
         self._engine.dispose()
 

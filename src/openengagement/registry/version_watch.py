@@ -1,7 +1,8 @@
 """Learn from PostgreSQL's notifications that credentials changed, so that no request has to ask.
 
 A thread with a connection of its own listens. It also asks for the version a few times a second.
-This shows that the connection still works, and makes up for lost notifications.
+This shows that the connection still works, and makes up for lost notifications. Because the
+connection lasts as long as the process, it also holds the lock of processes that write usage.
 """
 
 import threading
@@ -18,6 +19,7 @@ CHANNEL: Final = "openengagement_credentials"
 WATCH_NAME: Final = "openengagement credentials"  # of the connection, in pg_stat_activity
 _ASK_EVERY_S: Final = 0.3
 _RECONNECT_EVERY_S: Final = 0.5
+WRITERS_LOCK: Final = 7_106_912  # shared by processes that will write usage; any number
 VERSION_QUERY: Final = "SELECT version FROM credential_version"
 
 
@@ -37,6 +39,7 @@ class VersionWatch:
         self._ended = threading.Event()
         self._changed_s = 0.0  # when this process last changed credentials
         self._known: tuple[float, int] | None = None  # the version, and when it was asked for
+        self._shares_lock = False
 
     def version(self) -> int:
         """Return the version as it was at most VERSION_DELAY_MAX_S ago. Raises what `read` raises.
@@ -57,6 +60,12 @@ class VersionWatch:
         """Say that this process has committed a change."""
         with self._lock:
             self._changed_s, self._known = time.monotonic(), None
+
+    def share_lock(self, *, shared: bool) -> None:
+        """Hold WRITERS_LOCK with other processes, or hold it no longer. The thread does so soon."""
+        self._shares_lock = shared
+        if shared and self._thread is None:
+            self._start()
 
     def close(self) -> None:
         """End the thread."""
@@ -91,7 +100,12 @@ class VersionWatch:
                 self._ended.wait(_RECONNECT_EVERY_S)
 
     def _listen(self, db: psycopg.Connection[Any]) -> None:
+        held = False
         while not self._ended.is_set():
+            if held != self._shares_lock:
+                held = not held
+                change = "lock_shared" if held else "unlock_shared"
+                db.execute(f"SELECT pg_advisory_{change}({WRITERS_LOCK})")
             asked_s = time.monotonic()
             row = db.execute(VERSION_QUERY).fetchone()
             assert row is not None

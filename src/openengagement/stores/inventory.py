@@ -11,12 +11,14 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 import msgspec
 import polars as pl
 
-from openengagement.engagement.counters import Counters
+from openengagement.engagement.counters import Counters, no_counters
+from openengagement.errors import StoreUnavailable
 from openengagement.files import UnusableFile
-from openengagement.stores.contract import CounterStore
+from openengagement.stores.contract import Applied, Batch, CounterStore, Position
 
 NEVER: Final = 2**62  # as `KeyRow.applied_at_s`: the key never expires
 PROGRESS: Final = "move"  # the position in the target of a move
+DESTINATION: Final = "moves to"  # the position in the source of a move, a `Destination`
 
 
 class KeyRow(NamedTuple):
@@ -120,6 +122,34 @@ class MoveState(msgspec.Struct, frozen=True):
         """Read the state of the move into a store. None if there was none."""
         found = store.read_position(PROGRESS)
         return None if found is None else msgspec.json.decode(found, type=cls)
+
+
+class Destination(msgspec.Struct, frozen=True):
+    """Where a sealed store is moved, or was moved. It is the store's position DESTINATION.
+
+    `store` identifies the target, and `name` is what the command called it.
+    """
+
+    store: str
+    name: str
+
+    @classmethod
+    def read(cls, store: CounterStore) -> "Destination | None":
+        """Read the destination that a store was last sealed for. None if there was none."""
+        found = store.read_position(DESTINATION)
+        return None if found is None else msgspec.json.decode(found, type=cls)
+
+    def write(self, store: CounterStore) -> None:
+        """Keep it in a store, which is not sealed yet.
+
+        Raises:
+            StoreUnavailable: try again later.
+        """
+        before = store.read_position(DESTINATION)
+        position = Position(DESTINATION, msgspec.json.encode(self), before)
+        (answer,) = store.apply_batches([Batch(no_counters(), None, b"", b"", position=position)])
+        if not isinstance(answer, Applied):
+            raise StoreUnavailable(store.name, "another process moves it")
 
 
 def refuse_unfinished(store: CounterStore) -> None:

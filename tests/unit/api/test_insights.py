@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -80,6 +81,10 @@ class World:
     def enforce_limits(self, caller):
         self._step("enforce_limits", caller.user_id)
         return self.windows
+
+    @property
+    def in_flight(self):
+        return nullcontext()
 
     def count_answer(self, app_id, author_ids):
         self.counted.append((app_id, "ok", sorted(author_ids)))
