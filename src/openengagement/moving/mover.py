@@ -221,7 +221,7 @@ class Mover:
             StoreUnavailable: PostgreSQL has ended the connection that holds the claim.
         """
         if not (self._source.claim.is_held() and self._target.claim.is_held()):
-            raise StoreUnavailable("registry", "the connection that held the lock of the move broke")
+            raise StoreUnavailable("registry", "the lock of the move was lost")
 
     def _check(self) -> Tally:
         """Compare everything. Copy what changed since the last pass, and compare that again.

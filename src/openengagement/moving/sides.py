@@ -79,9 +79,7 @@ def open_source(place: str, settings: Settings, *, clock: Clock) -> Side:
     side = _open(place, settings, clock=clock)
     try:
         refuse_unfinished(side.stores.counters)
-        if not _decrypts_all(side):
-            where = _KEYS if place == CLUSTER else f"{folder / KEY_FILE}"
-            raise CannotMove(f"the keys of {where} do not decrypt every secret of {place}")
+        _verify_keys(side)
     except BaseException:
         side.close()
         raise
@@ -158,9 +156,9 @@ def _write_keys(file: Path, keys: Sequence[bytes]) -> None:
         raise CannotMove(f"{file} has other keys than the source. Choose an empty folder")
 
 
-def _decrypts_all(side: Side) -> bool:
+def _verify_keys(side: Side) -> None:
     keyring = Keyring(side.keys) if side.keys else None
-    return all(
-        keyring is not None and keyring.decrypts(secret)
-        for secret in sample_secrets(side.registry.database)
-    )
+    for secret in sample_secrets(side.registry.database):
+        if keyring is None or not keyring.decrypts(secret):
+            where = _KEYS if side.name == CLUSTER else f"{Path(side.name, KEY_FILE)}"
+            raise CannotMove(f"the keys of {where} do not decrypt every secret of {side.name}")

@@ -33,11 +33,13 @@ class Cursor:
 class PositionCodec:
     """Positions of a log: the log's identity and the number of a message, as `IDENTITY@NUMBER`.
 
-    `mismatch` says that a position is one of another log.
+    `older` is another identity of the same log, which earlier positions may have. `mismatch` says
+    that a position is one of another log.
     """
 
-    def __init__(self, identity: str, *, described: str) -> None:
+    def __init__(self, identity: str, *, described: str, older: str = "") -> None:
         self._identity = identity
+        self._accepted = {identity, older or identity}
         self.mismatch = (
             f"{described} is not the one that was counted before: it was created again, or another "
             "log has its name; add the option name=NAME to the URL, with a new name, to count all "
@@ -55,7 +57,7 @@ class PositionCodec:
             LogUnusable: the position is one of another log.
         """
         identity, _, offset = position.decode("utf-8", "replace").rpartition("@")
-        if identity != self._identity or not offset.isdecimal():
+        if identity not in self._accepted or not offset.isdecimal():
             raise LogUnusable(self.mismatch)
         return int(offset)
 

@@ -1,17 +1,20 @@
 """Settings and errors of Kafka's client library, which the consumer and the publisher share."""
 
 import logging
+import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import TopicMetadata
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, TopicDescription, TopicMetadata
 
 from openengagement.ingest.logs.contract import LogUnusable
 from openengagement.ingest.logs.log_url import LogUrl
 
 TIMEOUT_S: Final = 5.0
+_ASK_EVERY_S: Final = 5.0
 # Settings that durability depends on.
 PRODUCER_CONFIG: Final[Mapping[str, Any]] = {
     "enable.idempotence": True,
@@ -87,3 +90,49 @@ def read_config(url: LogUrl) -> dict[str, str]:
         pairs = (line.partition("=") for line in lines if line.strip() and line[:1] != "#")
         settings |= {name.strip(): value.strip() for name, _, value in pairs}
     return {**settings, "bootstrap.servers": ",".join(url.hosts)}
+
+
+class TopicWatch:
+    """Notices that a topic was deleted and created again: brokers give each topic an id.
+
+    Brokers before Kafka 2.8 give none. The id is then empty, and never changes.
+    """
+
+    def __init__(self, topic: str, config: Mapping[str, Any]) -> None:
+        self._topic = topic
+        self._admin = AdminClient({**config, "logger": silent()})
+        self._asked: Future[TopicDescription] | None = None
+        self._next_s = time.monotonic() + _ASK_EVERY_S
+
+    def read_id(self) -> str:
+        """Ask for the id of the topic.
+
+        Raises:
+            KafkaException: the broker does not answer, or has no such topic.
+        """
+        return _id_of(self._ask().result())
+
+    def find_change(self, known: str) -> bool:
+        """Return whether the topic has another id than this one. Asks now and then, and is quick.
+
+        Raises:
+            KafkaException: as `read_id`.
+        """
+        if self._asked is None and time.monotonic() >= self._next_s:
+            self._asked = self._ask()
+        if self._asked is None or not self._asked.done():
+            return False
+        asked, self._asked = self._asked, None
+        self._next_s = time.monotonic() + _ASK_EVERY_S
+        return _id_of(asked.result()) != known
+
+    def _ask(self) -> "Future[TopicDescription]":
+        names = TopicCollection([self._topic])
+        asked = self._admin.describe_topics(names, request_timeout=TIMEOUT_S)
+        future: Future[TopicDescription] = asked[self._topic]
+        return future
+
+
+def _id_of(topic: TopicDescription) -> str:
+    bits = topic.topic_id.get_most_significant_bits(), topic.topic_id.get_least_significant_bits()
+    return str(topic.topic_id) if any(bits) else ""

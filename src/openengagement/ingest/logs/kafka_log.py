@@ -76,8 +76,11 @@ class KafkaLog:
         self._waits_until_s = 0.0
         group = url.option("group") or f"openengagement-{group}"
         self._consumer = self._make_consumer(group)
-        cluster_id, partitions = self._read_topic()
-        self._codec = PositionCodec(cluster_id, described=f"the topic {url.name}")
+        self._watch = kafka_api.TopicWatch(url.name, self._config)
+        cluster_id, self._topic_id, partitions = self._read_topic()
+        identity = f"{cluster_id}/{self._topic_id}" if self._topic_id else cluster_id
+        described = f"the topic {url.name}"
+        self._codec = PositionCodec(identity, described=described, older=cluster_id)
         prefix = f"kafka:{url.option('name') or url.name}"
         self._sources = {partition: f"{prefix}/{partition}" for partition in partitions}
         self._cursors = {source: Cursor(source) for source in self._sources.values()}
@@ -89,6 +92,7 @@ class KafkaLog:
         messages: list[LogMessage] = []
         size = 0
         until_s = time.monotonic() + timeout_s
+        self._verify_topic()
         self._start_cursors()
         while size < POLL_BYTES_MAX:
             raw = self._consumer.poll(max(until_s - time.monotonic(), 0))
@@ -159,8 +163,8 @@ class KafkaLog:
     def _make_producer(self) -> Producer:
         return Producer({**self._config, **kafka_api.PRODUCER_CONFIG, "logger": kafka_api.silent()})
 
-    def _read_topic(self) -> tuple[str, list[int]]:
-        """Return the id of the cluster, and the partitions of the topic.
+    def _read_topic(self) -> tuple[str, str, list[int]]:
+        """Return the ids of the cluster and of the topic, and the partitions of the topic.
 
         Raises:
             LogUnusable
@@ -168,13 +172,27 @@ class KafkaLog:
         try:
             found = self._consumer.list_topics(self._url.name, timeout=kafka_api.TIMEOUT_S)
             topic = kafka_api.verified(found.topics[self._url.name])
+            topic_id = self._watch.read_id()
         except KafkaException as error:
             self._consumer.poll(0)  # serves the callback that knows more
             known = KafkaException(self._error) if self._error else error
             reason = kafka_api.explain_silence(known, self._config)
             self._consumer.close()
             raise LogUnusable(f"{self._url.text}: {reason}") from error
-        return found.cluster_id or "", sorted(topic.partitions)
+        return found.cluster_id or "", topic_id, sorted(topic.partitions)
+
+    def _verify_topic(self) -> None:
+        """Verify that the topic was not created again since it was opened.
+
+        Raises:
+            LogUnusable: it was. Some messages of the new one may have been counted.
+        """
+        try:
+            if self._watch.find_change(self._topic_id):
+                raise LogUnusable(self._codec.mismatch)
+        except KafkaException as error:
+            if error.args[0].code() in kafka_api.LASTING:
+                raise LogUnusable(f"{self._url.text}: {kafka_api.explain(error)}") from error
 
     def _own(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         """Note the partitions of this consumer. They are read once their positions are known."""
@@ -229,7 +247,8 @@ class KafkaLog:
             self._at(partition), timeout=kafka_api.TIMEOUT_S
         )
         cursor.lag = max(high - max(cursor.offset, low), 1)  # until its end is reached
-        if cursor.source in self._out_of_range and low <= cursor.offset:
+        is_lost = cursor.position is not None and cursor.offset > high
+        if is_lost or (cursor.source in self._out_of_range and low <= cursor.offset):
             raise LogUnusable(
                 f"{cursor.source} was counted up to offset {cursor.offset}, but the partition ends "
                 f"at {high}: the topic was created again; add the option name=NAME to the URL, "
