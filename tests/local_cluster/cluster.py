@@ -87,12 +87,17 @@ class LocalCluster:
 
 @contextmanager
 def local_cluster(
-    *, port: int = 0, prefix: Callable[[Node], Sequence[str]] = lambda _: (), faults: bool = False
+    *,
+    port: int = 0,
+    prefix: Callable[[Node], Sequence[str]] = lambda _: (),
+    faults: bool = False,
+    intake: str = "direct",
 ) -> Iterator[LocalCluster]:
     """Run a cluster whose balancer has this port, or a free one.
 
-    `prefix` is that of `ReplicatedCluster`. For `faults`, the second API node and the second
-    consumer have a clock that can be moved, and a network of their own, if this user may make one.
+    `prefix` is that of `ReplicatedCluster`, `intake` the setting. For `faults`, the second API node
+    and the second consumer have a clock that can be moved, and a network of their own, if this user
+    may make one.
     Nothing is left of it at the end, nor if this process is killed.
 
     Raises:
@@ -100,12 +105,15 @@ def local_cluster(
     """
     find_caddy()
     find_programs()
-    with ReplicatedCluster(prefix=prefix) as clickhouse, _running_postgresql() as postgresql:
+    tcp = faults and can_isolate()
+    with ReplicatedCluster(prefix=prefix) as clickhouse, _running_postgresql(tcp=tcp) as postgresql:
         folder = ServerFolder("oe-cluster-")
         second = None
         try:
             second = prepare_second(folder) if faults else None
-            yield _start(folder, clickhouse, postgresql, port=port or free_port(), second=second)
+            stores = clickhouse, postgresql
+            balancer = port or free_port()
+            yield _start(folder, *stores, port=balancer, second=second, intake=intake)
         finally:
             if second and second.network:
                 second.network.close()
@@ -113,8 +121,10 @@ def local_cluster(
 
 
 @contextmanager
-def _running_postgresql() -> Iterator[PostgresqlServer]:
-    server = PostgresqlServer(**POSTGRESQL)
+def _running_postgresql(*, tcp: bool) -> Iterator[PostgresqlServer]:
+    """Run the server on its Unix socket, and also on TCP, which asks for no password."""
+    address = {"listen_addresses": HOST, "port": str(free_port())} if tcp else {}
+    server = PostgresqlServer(**POSTGRESQL, **address)
     try:
         yield server
     finally:
@@ -128,19 +138,24 @@ def _start(
     *,
     port: int,
     second: Second | None,
+    intake: str,
 ) -> LocalCluster:
     """Start the rest, on the databases."""
     log = NatsCluster(folder)
     log.add_stream(STREAM, ["events.*"])
     settings = _set_up_stores(clickhouse.url("engagement"), postgresql.url)
-    places = [Place(), second.place if second else Place()]
     url = log.url(STREAM, subjects=SUBJECTS)
+    places = [(Place(), settings), (Place(), settings)]
+    if second:
+        places[1] = second.place, {**settings, **_registry_of(second, postgresql)}
     api, consumers = [], []
-    for number, place in enumerate(places, start=1):
-        api.append(ApiNode(folder, number, settings=settings, place=place))
-        consumers.append(ConsumerNode(folder, number, settings=settings, place=place, url=url))
+    for number, (place, own) in enumerate(places, start=1):
+        taking = {**own, "intake": intake, "intake_log": url}
+        api.append(ApiNode(folder, number, settings=taking, place=place))
+        consumers.append(ConsumerNode(folder, number, settings=own, place=place, url=url))
     if second and second.network:
-        second.network.link_out(node.port for node in (*clickhouse.nodes, *log.nodes))
+        ports = [node.port for node in (*clickhouse.nodes, *log.nodes)]
+        second.network.link_out([*ports, int(postgresql.port)])
         second.network.link_in(api[1].port)
     balancer = Balancer(folder, port, [f"{HOST}:{node.port}" for node in api])
     starting: list[ServerProcess] = [*api, *consumers, balancer]
@@ -151,6 +166,13 @@ def _start(
     return LocalCluster(
         folder, clickhouse, postgresql, log, settings, api, consumers, balancer, second
     )
+
+
+def _registry_of(second: Second, postgresql: PostgresqlServer) -> dict[str, str]:
+    """Return the setting for a network that no Unix socket may bypass."""
+    if not second.network:
+        return {}
+    return {"registry": f"postgresql://test@{HOST}:{postgresql.port}/postgres"}
 
 
 def _set_up_stores(clickhouse: str, postgresql: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from local_cluster.cluster import STREAM, SUBJECTS, LocalCluster
@@ -17,6 +18,7 @@ from openengagement.errors import StoreUnavailable
 from openengagement.sandbox.dataset import Dataset, fold_dataset
 from openengagement.sandbox.demo import Demo, describe
 from openengagement.sandbox.seed import Recipe, make_engagement, register
+from openengagement.stores.cluster.routing import shards_of
 from openengagement.stores.contract import CounterStore
 from support.nats_cluster import publish
 from support.waiting import wait_for
@@ -39,16 +41,23 @@ def load_engagement(cluster: LocalCluster, recipe: Recipe) -> Demo:
         return describe(folder, dataset, extra=(extra.height, simulated), now_s=now_s)
 
 
-def subject_of(tweet_id: int) -> str:
-    """Return the subject for events of a Tweet."""
-    return SUBJECTS[tweet_id % len(SUBJECTS)]
+def subjects_of(tweet_ids: Sequence[int]) -> list[str]:
+    """Return the subject for events of each Tweet.
+
+    A hash chooses it: the lowest bits of snowflake ids are nearly always 0.
+    """
+    return [SUBJECTS[each] for each in _numbers_of(np.array(tweet_ids, np.int64))]
+
+
+def _numbers_of(tweet_ids: Ints) -> npt.NDArray[np.uint16]:
+    return shards_of(tweet_ids, shards=len(SUBJECTS))
 
 
 def _messages(events: pl.DataFrame) -> Iterator[tuple[str, str, bytes]]:
     """Yield subject, key and content of each message."""
     at = pl.from_epoch("at").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
     lines = events.with_columns(at, pl.col("tweet_id").cast(pl.String))
-    subject = events.get_column("tweet_id") % len(SUBJECTS)
+    subject = pl.Series(_numbers_of(events.get_column("tweet_id").to_numpy()))
     for number, name in enumerate(SUBJECTS):
         for count, part in enumerate(lines.filter(subject == number).iter_slices(MESSAGE_EVENTS)):
             yield name, f"first-{number}-{count}", part.write_ndjson().encode()

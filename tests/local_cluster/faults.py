@@ -150,6 +150,7 @@ KINDS: dict[str, Targets] = {
     "PostgreSQL": lambda cluster: [cluster.postgresql],
     "the leader of the log": leader,
     "another server of the log": follower,
+    "the balancer": lambda cluster: [cluster.balancer],
     "an API node": lambda cluster: [cluster.api[0]],
     "a consumer": lambda cluster: [cluster.consumers[0]],
 }
@@ -185,6 +186,12 @@ def all_faults(disk: SmallDisk | None) -> list[Fault]:
         Fault(
             "network cut: an API node and a consumer from a replica",
             cutting(lambda cluster: [cluster.clickhouse.node(2, 1).port]),
+            short=True,
+            needs="network",
+        ),
+        Fault(
+            "network cut: an API node and a consumer from PostgreSQL",
+            cutting(lambda cluster: [int(cluster.postgresql.port)]),
             short=True,
             needs="network",
         ),

@@ -17,14 +17,14 @@ import polars as pl
 import requests
 
 from local_cluster.cluster import LocalCluster
-from local_cluster.engagement import subject_of
+from local_cluster.engagement import subjects_of
 from openengagement.sandbox.dataset import ACCOUNTS_SCHEMA, EVENTS_SCHEMA, TWEETS_SCHEMA, Dataset
 from openengagement.sandbox.demo import Demo, describe
 from openengagement.sandbox.seed import Recipe, make_engagement, register
 from support.nats_cluster import publish
 from support.waiting import wait_for
 
-IDS = range(1, 13)  # three Tweets or more of each shard, and six of each subject
+IDS = range(1, 13)  # three Tweets or more of each shard and of each subject
 TYPES = ("replies", "retweets")  # by the log, and over HTTP
 ANSWER_S = 5.0
 PAUSE_S = 0.25
@@ -141,8 +141,7 @@ class Load:
         (type_, _) = TYPES
         self._begun[type_] += 1
         bodies: dict[str, bytes] = {}
-        for tweet_id in IDS:
-            subject = subject_of(tweet_id)
+        for tweet_id, subject in zip(IDS, subjects_of(IDS), strict=True):
             bodies[subject] = bodies.get(subject, b"") + self._event(tweet_id, type_)
 
         async def send(jetstream: Any) -> None:

@@ -15,4 +15,4 @@ def test_every_answer_is_exact_after_each_fault_under_load():
     if skipped:
         pytest.skip(f"only root may try: {', '.join(skipped)}")
     assert {row.name for row in rows} > SHORT
-    assert len(rows) == len(SHORT) + 5
+    assert len(rows) == len(SHORT) + 6

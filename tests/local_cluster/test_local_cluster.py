@@ -16,7 +16,7 @@ import pytest
 import requests
 from requests_oauthlib import OAuth1
 
-from local_cluster.cluster import SUBJECTS
+from local_cluster.engagement import subjects_of
 from support.calls import question
 from support.cli import server_environment
 from support.ports import HOST, free_port
@@ -101,11 +101,12 @@ def make_events(demo):
     """Return messages of each subject, and what they count."""
     counts = Counter()
     bodies = []
-    for number, tweet_id in enumerate(demo["tweet_ids"], start=1):
+    subjects = subjects_of(demo["tweet_ids"])
+    for number, (tweet_id, subject) in enumerate(zip(demo["tweet_ids"], subjects, strict=True), 1):
         for type_ in TYPES:
             event = {"tweet_id": tweet_id, "type": type_, "at": "2026-11-22T10:00:00Z"}
             body = json.dumps({**event, "count": number}).encode()
-            bodies.append((SUBJECTS[number % 2], body))
+            bodies.append((subject, body))
             counts[tweet_id, type_] += number
     return bodies, counts
 
