@@ -12,6 +12,7 @@ from openengagement.ingest.logs.log_url import parse_url
 from support.consuming import Events, start_consumer
 from support.kafka_broker import KafkaBroker
 from support.ports import HOST, free_port
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.heavy
 EVENT = b'{"tweet_id":"5","type":"replies","at":"2025-11-22T09:30:00Z"}'
@@ -150,6 +151,53 @@ def test_messages_that_the_topic_removed(run, data, kafka, monkeypatch):
     assert drain(run, kafka.url(topic), "--skip-lost")["events"] == 2
     monkeypatch.undo()
     assert drain(run, kafka.url(topic))["events"] == 0
+
+
+CREATED_AGAIN = "was created again"
+
+
+@pytest.mark.parametrize("messages", [0, 3, 40])
+def test_a_topic_that_was_created_again_is_refused(run, data, kafka, topic, messages):
+    """Whether it is shorter now than what was counted, or longer."""
+    events = Events()
+    kafka.publish(topic, events.messages(20))
+    assert drain(run, kafka.url(topic))["messages"] == 20
+    kafka.add_topic_again(topic)
+    new = Events(1)
+    kafka.publish(topic, new.messages(messages))
+
+    ended = run("consume", kafka.url(topic), "--until-end")
+    assert (ended.code, CREATED_AGAIN in ended.err) == (1, True), ended.err
+    assert "name=NAME" in ended.err
+    assert events.read(data) == events.counts
+    assert drain(run, kafka.url(topic, "?name=second"))["messages"] == messages
+    assert events.read(data) == events.counts + new.counts
+
+
+@pytest.mark.parametrize("messages", [3, 40])
+def test_a_topic_that_is_created_again_while_it_is_consumed(data, kafka, topic, messages):
+    events = Events()
+    kafka.publish(topic, events.messages(20))
+    consumer = start_consumer(data, kafka.url(topic))
+    try:
+        events.wait_until_counted(data, consumer.said)
+        kafka.add_topic_again(topic)
+        kafka.publish(topic, Events(1).messages(messages))
+        wait_for(lambda: consumer.process.poll() is not None, reason=consumer.said)
+        assert (consumer.process.returncode, CREATED_AGAIN in consumer.said()) == (1, True)
+    finally:
+        consumer.kill()
+
+
+def test_a_position_beyond_the_end_of_a_topic_is_refused(run, data, kafka, topic, monkeypatch):
+    """As with brokers that give topics no id."""
+    monkeypatch.setattr("openengagement.ingest.logs.kafka_api._id_of", lambda _: "")
+    kafka.publish(topic, [EVENT] * 20)
+    assert drain(run, kafka.url(topic))["messages"] == 20
+    kafka.add_topic_again(topic)
+    kafka.publish(topic, [EVENT] * 4)
+    ended = run("consume", kafka.url(topic), "--until-end")
+    assert (ended.code, CREATED_AGAIN in ended.err) == (1, True), ended.err
 
 
 def test_a_killed_consumer_is_replaced(data, kafka, topic):

@@ -4,13 +4,11 @@ import json
 import os
 import random
 import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 import requests
-import sqlalchemy as sa
 from cryptography.fernet import Fernet
 
 from contract.deltas import make_batch
@@ -21,13 +19,11 @@ from openengagement.clock import SystemClock
 from openengagement.engagement.types import format_time, hour_of
 from openengagement.errors import StoreDamaged
 from openengagement.processes.damage_notices import DamageNotices
-from openengagement.registry.opening import open_registry
-from openengagement.registry.schema import NOTIFICATIONS
 from openengagement.settings import Settings
 from openengagement.stores.embedded import checksums, compaction, segments
 from openengagement.stores.embedded.store import EmbeddedStore
 from support.cli import invoke
-from support.folders import flip
+from support.folders import checkpoint, files_told_of, flip, flip_last_total, flip_table
 from support.receiver import LOOPBACK, Receiver
 from support.waiting import PATIENCE_S, wait_for
 
@@ -56,12 +52,6 @@ def folder(crashing, tmp_path, monkeypatch):
     store.close()
     checkpoint(path)
     return crashing.data
-
-
-def checkpoint(path):
-    db = sqlite3.connect(path)
-    assert db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
-    db.close()
 
 
 def read(server):
@@ -224,16 +214,10 @@ def test_flipped_bits_of_a_blob_are_answered_with_503(crashing, folder):
 def test_a_damaged_page_of_a_database_is_answered_with_503(crashing, folder, name):
     """SQLite notices a page that cannot be one of its own."""
     path = folder / name
-    checkpoint(path)
     table = {"counters.sqlite3": "tweets", "registry.sqlite3": "access_tokens"}[name]
-    db = sqlite3.connect(path)
-    (root,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
-    (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
-    db.close()
     crashing.start()
     crashing.kill()
-    checkpoint(path)
-    flip(path, (root - 1) * page_bytes, 1)
+    flip_table(path, table)
     crashing.start()
     assert read(crashing) == "store_damaged"
     wait_until_damage_is_reported(crashing)
@@ -355,13 +339,6 @@ def receiver(crashing, monkeypatch):
         yield started
 
 
-def flip_last_total(path):
-    """Damage a segment where no health check reads."""
-    arrays = [each for each in segments._read_head(path.read_bytes()) if "totals" in each[0]]
-    _, dtype, length, offset = next(each for each in arrays if "checksums" not in each[0])
-    flip(path, offset + length * int(dtype[-1]) - 1, 1)
-
-
 def merging_processes(server):
     """Name the processes of the server whose merges have met damage."""
     lines = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
@@ -403,20 +380,27 @@ def test_damage_that_only_a_merge_of_the_counting_process_meets_is_told(crashing
     assert_told(crashing, receiver, path)
 
 
+def test_damage_that_only_a_commit_meets_is_told(crashing, folder, receiver):
+    """Each commit forgets old idempotency keys. No worker reads them."""
+    crashing.start()
+    flip_table(folder / "counters.sqlite3", "batches")
+    event = {"tweet_id": "1", "type": "favorites", "at": format_time(int(SystemClock().now_s()))}
+    with open_session() as session:
+        answer = crashing.send(session, "events", json.dumps(event))
+    assert (answer.status_code, answer.headers["x-error-code"]) == (503, "store_damaged")
+    wait_for(lambda: receiver.received, reason=crashing.log)
+    (message,) = receiver.of_type("damage.found")
+    assert message["data"]["file"] == "counters.sqlite3"
+    assert "commit_failed" in crashing.log()
+
+
 def test_damage_is_told_by_a_process_without_a_registry(crashing, folder):
     """Once for each file and day, however often it is met."""
     notices = DamageNotices(folder, Settings(), clock=SystemClock())
     for _ in range(2):
         notices.note(StoreDamaged("counters", "counters.segments/x.segment", reason="a fault"))
-
-    def noticed():
-        with closing(open_registry(folder)) as registry, registry.database.reading() as db:
-            query = sa.select(NOTIFICATIONS.c.data).where(NOTIFICATIONS.c.type == "damage.found")
-            return list(db.scalars(query))
-
-    wait_for(noticed)
-    (data,) = noticed()
-    assert json.loads(data)["file"] == "counters.segments/x.segment"
+    wait_for(lambda: files_told_of(folder))
+    assert files_told_of(folder) == ["counters.segments/x.segment"]
 
 
 def test_damage_that_a_request_meets_is_told_once(crashing, folder, receiver):

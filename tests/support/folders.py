@@ -1,10 +1,17 @@
 """The files of a data folder: open its counters, and damage a file."""
 
+import json
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+import sqlalchemy as sa
+
 from openengagement.clock import SystemClock
+from openengagement.registry.opening import open_registry
+from openengagement.registry.schema import NOTIFICATIONS
+from openengagement.stores.embedded import segments
 from openengagement.stores.embedded.reading import SegmentReader
 from openengagement.stores.embedded.store import EmbeddedStore
 
@@ -37,3 +44,34 @@ def flip(path: Path, at: int, bit: int) -> None:
         value = file.read(1)[0]
         file.seek(at)
         file.write(bytes([value ^ (1 << bit)]))
+
+
+def checkpoint(path: Path) -> None:
+    """Move the content of a database from its write-ahead log to its file."""
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+
+
+def flip_table(path: Path, table: str) -> None:
+    """Damage the pages at which a table of a database and its indexes begin."""
+    checkpoint(path)
+    with closing(sqlite3.connect(path)) as db:
+        query = "SELECT rootpage FROM sqlite_schema WHERE tbl_name = ? AND rootpage > 0"
+        roots = db.execute(query, (table,)).fetchall()
+        (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+    for (root,) in roots:
+        flip(path, (root - 1) * page_bytes, 1)
+
+
+def flip_last_total(path: Path) -> None:
+    """Damage a segment where no health check reads."""
+    arrays = [each for each in segments._read_head(path.read_bytes()) if "totals" in each[0]]
+    _, dtype, length, offset = next(each for each in arrays if "checksums" not in each[0])
+    flip(path, offset + length * int(dtype[-1]) - 1, 1)
+
+
+def files_told_of(folder: Path) -> list[str]:
+    """Return the damaged files of which managers are notified."""
+    query = sa.select(NOTIFICATIONS.c.data).where(NOTIFICATIONS.c.type == "damage.found")
+    with closing(open_registry(folder)) as registry, registry.database.reading() as db:
+        return [json.loads(data)["file"] for data in db.scalars(query)]

@@ -65,6 +65,12 @@ class KafkaBroker:
         made = admin.create_topics([NewTopic(name, partitions, 1)])
         made[name].result(PATIENCE_S)
 
+    def add_topic_again(self, name: str, *, partitions: int = 4) -> None:
+        """Delete a topic, and create another one with its name."""
+        admin = AdminClient(self._config)
+        admin.delete_topics([name])[name].result(PATIENCE_S)
+        self.add_topic(name, partitions=partitions)
+
     def publish(
         self,
         topic: str,

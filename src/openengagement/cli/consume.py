@@ -104,6 +104,7 @@ def consume(
         parsed_url = parse_url(url)
         with (
             open_folder(context, on_damage=notices.note) as folder,
+            notices.told(),
             _stopping_on_signals() as stop,
             metrics_server(_check_metrics(metrics), process="consumer"),
             closing(_open_log(parsed_url, folder, skip_lost=skip_lost, alone=dry_run)) as log,

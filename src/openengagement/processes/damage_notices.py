@@ -4,7 +4,8 @@ The counting process opens the registry only then: most never do, and it takes a
 """
 
 import threading
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -38,14 +39,31 @@ class DamageNotices:
                 self._thread = threading.Thread(target=self._run, name="damage", daemon=True)
                 self._thread.start()
 
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Notify also of damage that ends the block, before this process ends."""
+        try:
+            yield
+        except StoreDamaged as error:
+            self._damage.note(error)
+            raise
+        finally:
+            if self._damage.list_reasons():
+                self._try_to_write()
+
     def _run(self) -> None:
         while self._noted.wait():
             self._noted.clear()
-            try:
-                self._write()
-            except Exception as error:
-                log_failure("damage_not_notified", error)
+            if not self._try_to_write():
                 threading.Timer(_RETRY_S, self._noted.set).start()
+
+    def _try_to_write(self) -> bool:
+        try:
+            self._write()
+        except Exception as error:
+            log_failure("damage_not_notified", error)
+            return False
+        return True
 
     def _write(self) -> None:
         from openengagement.notifications.noticing import write_damage  # noqa: PLC0415

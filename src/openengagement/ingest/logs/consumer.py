@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from openengagement.errors import KeyReused, StoreUnavailable, Unavailable
+from openengagement.errors import KeyReused, StoreDamaged, StoreUnavailable, Unavailable
 from openengagement.ingest.logs.consumer_progress import ConsumerProgress
 from openengagement.ingest.logs.contract import EventLog, LogMessage, LogUnavailable
 from openengagement.ingest.logs.dead_letters import PutLetters
@@ -82,6 +82,8 @@ class Consumer:
             messages, prepared = self._pending.popleft()
             try:
                 self._commit(prepared.result())
+            except StoreDamaged:
+                raise
             except _FAILURES as error:
                 reason = error.reason if isinstance(error, StoreUnavailable) else str(error)
                 log_event("consumer_waits", level=WARNING, reason=reason)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from openengagement.errors import StoreUnavailable
+from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.ingest.logs.contract import LogUnusable, ReadPosition
 from openengagement.telemetry import WARNING, log_event
 
@@ -71,6 +71,7 @@ def start(
 
     Raises:
         LogUnusable: a position is one of another log.
+        StoreDamaged
     """
     started: list[Cursor] = []
     for cursor in cursors.values():
@@ -78,6 +79,8 @@ def start(
             continue
         try:
             position = read_position(cursor.source)
+        except StoreDamaged:
+            raise
         except StoreUnavailable as error:
             log_event("consumer_waits", level=WARNING, reason=error.reason)
             break

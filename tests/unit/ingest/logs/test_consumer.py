@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from openengagement.errors import StoreUnavailable
+from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.ingest.logs import consumer as consumer_module
 from openengagement.ingest.logs.contract import LogUnavailable
 from openengagement.settings import Settings
@@ -180,3 +180,17 @@ def test_what_is_not_committed_when_it_stops_is_left(consume, total):
 
     consume(bodies)
     assert total() == 20
+
+
+@pytest.mark.parametrize("method", ["apply_batches", "read_position"])
+def test_damage_ends_it(consume, store, monkeypatch, method):
+    """A retry would not help."""
+    consume([event()])
+    damage = StoreDamaged("counters", "counters.sqlite3", reason="a fault")
+
+    def meet(*_):
+        raise damage
+
+    monkeypatch.setattr(store, method, meet)
+    with pytest.raises(StoreDamaged):
+        consume([event()] * 2)
