@@ -3,24 +3,31 @@ test_moving.py` moves to a cluster and back while events arrive."""
 
 import json
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from cryptography.fernet import Fernet
 
+from openengagement.apps.usage_meter import UsageMeter, UsageWriter
 from openengagement.cli.common import CLOCK
 from openengagement.engagement.counters import no_counters
 from openengagement.errors import StoreUnavailable
 from openengagement.limits.contract import MINUTE_S, Nonce
 from openengagement.limits.opening import open_limits
+from openengagement.moving import claim as claim_module
 from openengagement.moving import mover, passes
+from openengagement.moving.claim import claim_folder
+from openengagement.moving.writer import TargetWriter
 from openengagement.registry.opening import open_registry
 from openengagement.settings import Settings
 from openengagement.stores.contract import Applied, Authored, Batch, Position
 from openengagement.stores.inventory import PROGRESS, MoveState
 from openengagement.stores.opening import open_stores
+from support.waiting import wait_for
 
 EVENTS = [
     {"tweet_id": "11", "type": "favorites", "at": "2026-11-20T10:00:00Z", "count": 3},
@@ -34,6 +41,7 @@ TWEETS = [
     {"id": "13", "author_id": "7", "deleted": True},
 ]
 TYPES = ["favorites", "video_views", "impressions", "engagements"]
+CLOCK_S = 1_795_342_500  # 2026-11-22
 IDS = [11, 12, 13]
 
 
@@ -76,6 +84,14 @@ def filled(run, data, tmp_path):
 
 def moving(run, data, target, *options):
     return run("move", "--from", data, "--to", target, *options, "--json")
+
+
+def add_source(run, folder):
+    """Make another folder that could be moved."""
+    assert run("account", "add", "zoe", folder=folder).code == 0
+    with closing(open_stores(folder, Settings(), clock=CLOCK)) as stores:
+        stores.counters.apply_batches([Batch(no_counters(), b"k", b"", b"")])
+    return folder
 
 
 def read_all(folder):
@@ -193,21 +209,119 @@ def test_an_unfinished_target_serves_nothing(run, data, target, filled):
 
 
 def test_the_check_names_what_differs(run, data, target, filled, monkeypatch):
-    """Somebody else counts in the target, after everything was copied."""
-    copy_rest = mover.Mover._copy_rest
-
-    def disturb(self):
-        copy_rest(self)
-        with closing(open_stores(target, Settings(), clock=CLOCK)) as stores:
-            deltas = self._source.inventory.read_counters(11, 12)
-            stores.counters.apply_batches([Batch(deltas, None, b"", b"")])
-
-    monkeypatch.setattr(mover.Mover, "_copy_rest", disturb)
+    """Somebody else counts in the target while a slice is copied."""
+    assert moving(run, data, target).code == 0
+    with closing(open_stores(target, Settings(), clock=CLOCK)) as stores:
+        deltas = stores.counters.inventory().read_counters(11, 12)
+        stores.counters.apply_batches([Batch(deltas, None, b"", b"")])
+    monkeypatch.setattr(TargetWriter, "add", lambda *_: None)
     failed = moving(run, data, target, "--switch")
     assert failed.code == 1
     assert "the two sides differ" in failed.err
     assert "(Tweets 12)" in failed.err
     assert run("account", "add", "ben").code == 0  # the source is open again
+    monkeypatch.undo()
+    monkeypatch.setattr(mover, "ROUND_S", 0.0)
+    assert moving(run, data, target, "--switch").json()["differences"] == 0
+    assert read_all(target) == read_all(data)
+
+
+# Usage that is late.
+
+
+def test_a_switch_waits_for_the_usage_of_every_worker(run, data, target, filled):
+    """A worker has it in memory until after the source was closed."""
+    month, app_id = "2026-11", int(filled["app_id"])
+    limits = SimpleNamespace(is_sealed=(data / "limits.sealed").exists)
+    with closing(open_registry(data)) as registry, ThreadPoolExecutor(1) as pool:
+        meter = UsageMeter(registry.usage, now_s=lambda: CLOCK_S)
+        worker = UsageWriter(meter, limits, registry.database)
+        with meter.in_flight:
+            moved = pool.submit(moving, run, data, target, "--switch")
+            wait_for(limits.is_sealed)
+            worker.write()  # with a request in flight, so there will be more
+            meter.count_answer(app_id, [7])
+        assert not moved.done()
+        worker.write()
+        assert moved.result().json()["switched"]
+    with closing(open_registry(target)) as registry:
+        used = registry.usage.read_app_usage(app_id, [month])[month]
+        assert (used.requests, used.handles) == (1, 1)
+
+
+def test_a_worker_that_does_not_write_its_usage_stops_the_switch(
+    run, data, target, filled, monkeypatch
+):
+    monkeypatch.setattr(mover, "_USAGE_MAX_S", 0.0)
+    with closing(open_registry(data)) as registry:
+        registry.database.join_writers()
+        assert "has not written its usage" in refusal(run, data, target, "--switch")
+        assert run("account", "add", "ben").code == 0  # the source is open again
+    assert moving(run, data, target, "--switch").json()["differences"] == 0
+
+
+# Two moves at once, and one after the other.
+
+
+def test_another_process_cannot_interfere(run, data, target, filled, tmp_path):
+    """A move that has begun holds both places, to its end."""
+    other = add_source(run, tmp_path / "other")
+    for place in (data, target):
+        target.mkdir(exist_ok=True)
+        with closing(claim_folder(place)) as claim:
+            assert claim.is_held()
+            for options in ((), ("--switch",)):
+                assert f"from or to {place}" in refusal(run, data, target, *options)
+    with closing(claim_folder(data)):
+        assert f"from or to {data}" in refusal(run, data, tmp_path / "third", "--switch")
+        ended = run("move", "--from", data, "--release", "--yes")
+        assert (ended.code, "another process is moving data" in ended.err) == (1, True)
+    with closing(claim_folder(target)):
+        assert f"from or to {target}" in refusal(run, other, target)
+        assert not (target / "server.key").exists()
+    assert moving(run, data, target, "--switch").json()["differences"] == 0
+
+
+def test_a_source_that_has_moved_does_not_move_to_another_target(
+    run, data, target, filled, tmp_path
+):
+    """Otherwise both targets would count."""
+    assert moving(run, data, target, "--switch").code == 0
+    for options in ((), ("--switch",)):
+        said = refusal(run, data, tmp_path / "third", *options)
+        assert f"or was moved, to {target}" in said
+    assert "or was moved" in run("account", "add", "ben").err  # the source stays closed
+
+
+def test_an_interrupted_switch_goes_on_to_the_same_target_only(
+    run, data, target, filled, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(mover.Mover, "_copy_last", lambda _: 1 / 0)
+    monkeypatch.setattr(mover, "release_side", lambda _: None)
+    with pytest.raises(ZeroDivisionError):
+        moving(run, data, target, "--switch")
+    monkeypatch.undo()
+    monkeypatch.setattr(mover, "ROUND_S", 0.0)
+    assert moving(run, data, tmp_path / "third").code == 1
+    assert "--release" in refusal(run, data, tmp_path / "third", "--switch")
+    assert moving(run, data, target, "--switch").json()["differences"] == 0
+
+
+def test_an_unfinished_target_is_no_source(run, data, target, filled, tmp_path):
+    assert moving(run, data, target).code == 0
+    assert "has not finished" in refusal(run, target, tmp_path / "third")
+
+
+def test_a_lost_claim_opens_nothing(run, data, target, filled, monkeypatch):
+    """PostgreSQL was restarted, so another process may move the source now."""
+    lost = []
+    monkeypatch.setattr(claim_module._FolderClaim, "is_held", lambda _: not lost)
+    monkeypatch.setattr(mover.Mover, "_copy_last", lambda _: lost.append(True))
+    assert "the lock of the move was lost" in refusal(run, data, target, "--switch")
+    assert run("account", "add", "ben").code == 1  # it stays sealed
+    monkeypatch.undo()
+    monkeypatch.setattr(mover, "ROUND_S", 0.0)
+    assert moving(run, data, target, "--switch").json()["differences"] == 0
 
 
 # Refusals.
@@ -243,11 +357,9 @@ def test_a_target_of_another_source_is_refused(run, data, target, filled, tmp_pa
     other = tmp_path / "other"
     assert moving(run, data, other, "--switch").code == 0
     assert moving(run, data, target).code == 1  # the source is sealed
-    assert run("account", "add", "zoe", folder=tmp_path / "zoe").code == 0
-    with closing(open_stores(tmp_path / "zoe", Settings(), clock=CLOCK)) as stores:
-        stores.counters.apply_batches([Batch(no_counters(), b"k", b"", b"")])
+    zoe = add_source(run, tmp_path / "zoe")
     (other / "server.key").unlink()
-    assert "was filled from other stores" in refusal(run, tmp_path / "zoe", other)
+    assert "was filled from other stores" in refusal(run, zoe, other)
 
 
 def test_other_keys_in_the_target_are_refused(run, data, target, filled):

@@ -432,8 +432,10 @@ def test_of_two_counts_the_higher_stays(limits):
 
 def test_sealed_limits_refuse(limits):
     limits.remember_nonce(nonce())
+    assert not limits.is_sealed()
     limits.seal("it is being moved")
     try:
+        assert limits.is_sealed()
         for call in (
             lambda: limits.remember_nonce(nonce("new")),
             lambda: limits.count(b"5", {MINUTE: 10}, now_s=T),
@@ -448,6 +450,7 @@ def test_sealed_limits_refuse(limits):
     assert limits.remember_nonce(nonce("new"))
     assert used(limits) == 1
     limits.release()
+    assert not limits.is_sealed()
 
 
 def test_sealed_limits_stay_so_after_a_restart_of_the_machine(tmp_path, monkeypatch):

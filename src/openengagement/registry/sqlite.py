@@ -63,6 +63,7 @@ class SqliteDatabase(Database):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._is_open = False
+        self._writers_file = path.with_name("usage.lock")
         self._writers: SharedLock | None = None
         refuse_foreign_log(path)
         self._engine = sa.create_engine(
@@ -174,11 +175,12 @@ class SqliteDatabase(Database):
         self._writers_lock().release()
 
     def has_writers(self) -> bool:
-        return self._writers_lock().is_held()
+        # Only a writer creates the file: its owner must be the server's user.
+        return self._writers_file.exists() and self._writers_lock().is_held()
 
     def _writers_lock(self) -> SharedLock:
         if self._writers is None:
-            self._writers = SharedLock(self._path.with_name("usage.lock"))
+            self._writers = SharedLock(self._writers_file)
         return self._writers
 
     def continue_ids(self, db: sa.Connection, column: sa.Column[int]) -> None:

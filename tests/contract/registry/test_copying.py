@@ -21,6 +21,7 @@ from openengagement.registry.schema import (
     SESSIONS,
     USAGE_REQUESTS,
 )
+from support.waiting import wait_for
 
 NOW_S = 1_795_342_500
 REASON = "it is being moved"
@@ -183,3 +184,14 @@ def test_a_sealed_registry_refuses_every_change(registry, other):
         registry.database.release()
     other.database.change(ACCOUNTS.update().values(protected=True), credentials=True)
     registry.database.release()
+
+
+def test_processes_that_will_write_usage_are_known(registry, other):
+    mine, theirs = registry.database, other.database
+    assert not mine.has_writers()
+    theirs.join_writers()
+    theirs.join_writers()
+    wait_for(mine.has_writers)
+    theirs.leave_writers()
+    wait_for(lambda: not mine.has_writers())
+    assert not theirs.has_writers()
