@@ -3,12 +3,14 @@
 import gzip
 import json
 import time
+from datetime import UTC, datetime
 
 import pytest
 from confluent_kafka import Consumer
 
 from openengagement.ingest.logs.kafka_api import read_config
 from openengagement.ingest.logs.log_url import parse_url
+from openengagement.sandbox.certificate_authority import open_certificates
 from support.consuming import Events, start_consumer
 from support.kafka_broker import KafkaBroker
 from support.ports import HOST, free_port
@@ -89,6 +91,39 @@ def test_a_broker_without_tls_or_passwords(run, kafka, topic, tmp_path):
         assert (ended.code, says in ended.err) == (1, True), ended.err
         assert "secret" not in ended.err
         assert len(ended.err.splitlines()) == 1
+
+
+@pytest.fixture
+def secure(tmp_path):
+    """A broker behind TLS. `authority` is the file that clients must trust."""
+    made = open_certificates(tmp_path / "tls", ["localhost"], now=datetime.now(UTC))
+    broker = KafkaBroker(tmp_path, certificates=made)
+    broker.authority = made.authority
+    yield broker
+    broker.stop()
+
+
+def test_a_topic_is_counted_over_tls(run, data, secure, tmp_path):
+    events = Events()
+    secure.add_topic("events")
+    secure.publish("events", events.messages(20))
+    config = tmp_path / "client.properties"
+    config.write_text(f"security.protocol=ssl\nssl.ca.location={secure.authority}\n")
+
+    assert drain(run, secure.url("events", f"?config={config}"))["messages"] == 20
+    assert events.read(data) == events.counts
+
+
+@pytest.mark.parametrize("host", ["localhost", HOST])
+def test_a_certificate_that_does_not_fit_is_refused(run, secure, tmp_path, host):
+    """Nobody vouches for it, or it is for another host."""
+    secure.add_topic("events")
+    config = tmp_path / "client.properties"
+    trusted = f"ssl.ca.location={secure.authority}\n" if host == HOST else ""
+    config.write_text(f"security.protocol=ssl\n{trusted}")
+    ended = run("consume", f"kafka://{host}:{secure.port}/events?config={config}")
+    assert (ended.code, len(ended.err.splitlines())) == (1, 1), ended.err
+    assert "certificate" in ended.err
 
 
 def test_credentials_reach_the_client_library(tmp_path):

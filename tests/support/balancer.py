@@ -2,10 +2,12 @@
 
 import asyncio
 import itertools
+import ssl
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
+from openengagement.sandbox.certificate_authority import Certificates
 from support.ports import HOST
 
 
@@ -74,4 +76,17 @@ class Balancer:
                 writer.write(data)
                 await writer.drain()
             await self._permission()
-            writer.write_eof()
+            if writer.can_write_eof():  # TLS has no half of a connection
+                writer.write_eof()
+
+
+class TlsProxy(Balancer):
+    """Speaks TLS, and passes the content on to a server that does not."""
+
+    def __init__(self, port: int, target: int, certificates: Certificates) -> None:
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._context.load_cert_chain(certificates.leaf, certificates.leaf_key)
+        super().__init__(port, [target])
+
+    async def _listen(self, port: int) -> asyncio.Server:
+        return await asyncio.start_server(self._serve, HOST, port, ssl=self._context)

@@ -10,6 +10,8 @@ from typing import Any
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from openengagement.sandbox.certificate_authority import Certificates
+from support.balancer import TlsProxy
 from support.ports import HOST, free_port
 from support.waiting import PATIENCE_S, wait_for
 
@@ -26,11 +28,20 @@ def find_executable(folder: Path) -> Path:
 
 
 class KafkaBroker:
-    """A broker with topics."""
+    """A broker with topics. With `certificates`, of `localhost`, a proxy speaks TLS for it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        url = f"tcp://{HOST}:{self.port}"
+    def __init__(self, folder: Path, *, certificates: Certificates | None = None) -> None:
+        self.port = own_port = free_port()
+        self._config = {}
+        self._proxy: TlsProxy | None = None
+        if certificates:
+            self.port = free_port()
+            self._proxy = TlsProxy(self.port, own_port, certificates)
+            authority = str(certificates.authority)
+            self._config = {"security.protocol": "ssl", "ssl.ca.location": authority}
+        self.host = "localhost" if certificates else HOST
+        self._config["bootstrap.servers"] = f"{self.host}:{self.port}"
+        url = f"tcp://{HOST}:{own_port}"
         self._log = folder / "tansu.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -38,12 +49,11 @@ class KafkaBroker:
                     str(find_executable(folder)),
                     "broker",
                     *("--listener-url", url),
-                    *("--advertised-listener-url", url),
+                    *("--advertised-listener-url", f"tcp://{self.host}:{self.port}"),
                 ],
                 stdout=log,
                 stderr=log,
             )
-        self._config = {"bootstrap.servers": f"{HOST}:{self.port}"}
         wait_for(self._answers, pause_s=0.1, reason=self._log.read_text)
 
     def _answers(self) -> bool:
@@ -54,9 +64,11 @@ class KafkaBroker:
         return True
 
     def url(self, topic: str, query: str = "") -> str:
-        return f"kafka://{HOST}:{self.port}/{topic}{query}"
+        return f"kafka://{self.host}:{self.port}/{topic}{query}"
 
     def stop(self) -> None:
+        if self._proxy:
+            self._proxy.close()
         self.process.kill()
         self.process.wait(PATIENCE_S)
 

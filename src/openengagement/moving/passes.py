@@ -4,10 +4,10 @@ The target itself is the record of what was copied. So a pass may end anywhere a
 passes over a source that changes come closer with each one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,6 @@ from openengagement.moving.writer import TargetWriter
 from openengagement.stores.contract import Applied, Authored, Batch, Forgets, KeyConflict, Position
 from openengagement.stores.inventory import DESTINATION, NEVER, PROGRESS, Inventory
 
-Read = TypeVar("Read")
 Place = tuple[int, bytes]  # of a key, in the order of `Inventory.next_keys`
 
 _TWEETS: Final = 10_000  # of a slice
@@ -44,12 +43,8 @@ class Pass:
     tally: Tally
     pace: Pace
     on_compared: OnCompared
+    # Reads the target, while the source is read.
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
-
-    def _read_both(self, read: Callable[[Inventory], Read]) -> tuple[Read, Read]:
-        """Read the same of the source and of the target, at the same time."""
-        present = self._thread.submit(read, self.target.inventory)
-        return read(self.source.inventory), present.result()
 
     def _note(self, kind: str, rows: int) -> None:
         self.on_compared(kind, rows)
@@ -60,7 +55,9 @@ class Pass:
         after = 0
         while after < ID_MAX:
             start = after
-            wanted, present = self._read_both(lambda each, at=after: each.next_tweets(at, _TWEETS))
+            theirs = self._thread.submit(self.target.inventory.next_tweets, after, _TWEETS)
+            wanted = self.source.inventory.next_tweets(after, _TWEETS)
+            present = theirs.result()
             after = min(_last_id(wanted), _last_id(present))
             wanted, present = (each.filter(pl.col("id") <= after) for each in (wanted, present))
             forgotten, changed = compare_tweets(wanted, present)
@@ -89,9 +86,9 @@ class Pass:
         """Compare the totals and hours of all Tweets."""
         source, target = self.source.inventory, self.target.inventory
         for after, last in _slices(source, target):
-            piece = after, last
-            wanted, present = self._read_both(lambda each, at=piece: each.read_counters(*at))
-            difference = subtract(wanted, present)
+            present = self._thread.submit(target.read_counters, after, last)
+            wanted = source.read_counters(after, last)
+            difference = subtract(wanted, present.result())
             if difference.rows:
                 self.writer.add(difference)
                 if self.tally.checks:
