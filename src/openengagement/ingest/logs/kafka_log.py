@@ -247,8 +247,7 @@ class KafkaLog:
             self._at(partition), timeout=kafka_api.TIMEOUT_S
         )
         cursor.lag = max(high - max(cursor.offset, low), 1)  # until its end is reached
-        is_lost = cursor.position is not None and cursor.offset > high
-        if is_lost or (cursor.source in self._out_of_range and low <= cursor.offset):
+        if cursor.source in self._out_of_range and low <= cursor.offset:
             raise LogUnusable(
                 f"{cursor.source} was counted up to offset {cursor.offset}, but the partition ends "
                 f"at {high}: the topic was created again; add the option name=NAME to the URL, "
