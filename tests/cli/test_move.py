@@ -18,9 +18,8 @@ from openengagement.engagement.counters import no_counters
 from openengagement.errors import StoreUnavailable
 from openengagement.limits.contract import MINUTE_S, Nonce
 from openengagement.limits.opening import open_limits
-from openengagement.moving import claim as claim_module
-from openengagement.moving import mover, passes
-from openengagement.moving.claim import claim_folder
+from openengagement.moving import mover, passes, place_lock
+from openengagement.moving.place_lock import lock_folder
 from openengagement.moving.writer import TargetWriter
 from openengagement.registry.opening import open_registry
 from openengagement.settings import Settings
@@ -268,15 +267,15 @@ def test_another_process_cannot_interfere(run, data, target, filled, tmp_path):
     other = add_source(run, tmp_path / "other")
     for place in (data, target):
         target.mkdir(exist_ok=True)
-        with closing(claim_folder(place)) as claim:
-            assert claim.is_held()
+        with closing(lock_folder(place)) as lock:
+            assert lock.is_held()
             for options in ((), ("--switch",)):
                 assert f"from or to {place}" in refusal(run, data, target, *options)
-    with closing(claim_folder(data)):
+    with closing(lock_folder(data)):
         assert f"from or to {data}" in refusal(run, data, tmp_path / "third", "--switch")
         ended = run("move", "--from", data, "--release", "--yes")
         assert (ended.code, "another process is moving data" in ended.err) == (1, True)
-    with closing(claim_folder(target)):
+    with closing(lock_folder(target)):
         assert f"from or to {target}" in refusal(run, other, target)
         assert not (target / "server.key").exists()
     assert moving(run, data, target, "--switch").json()["differences"] == 0
@@ -312,10 +311,10 @@ def test_an_unfinished_target_is_no_source(run, data, target, filled, tmp_path):
     assert "has not finished" in refusal(run, target, tmp_path / "third")
 
 
-def test_a_lost_claim_opens_nothing(run, data, target, filled, monkeypatch):
+def test_a_lost_lock_opens_nothing(run, data, target, filled, monkeypatch):
     """PostgreSQL was restarted, so another process may move the source now."""
     lost = []
-    monkeypatch.setattr(claim_module._FolderClaim, "is_held", lambda _: not lost)
+    monkeypatch.setattr(place_lock._FolderLock, "is_held", lambda _: not lost)
     monkeypatch.setattr(mover.Mover, "_copy_last", lambda _: lost.append(True))
     assert "the lock of the move was lost" in refusal(run, data, target, "--switch")
     assert run("account", "add", "ben").code == 1  # it stays sealed

@@ -8,7 +8,7 @@
    start on it.
 
 Until the target is finished, a failure opens the source again. A process that was killed leaves it
-as it was, and the next one goes on. Both sides are claimed (`claim`), so no other process seals,
+as it was, and the next one goes on. Both sides are locked (`place_lock`): no other process seals,
 opens or fills them meanwhile.
 """
 
@@ -192,9 +192,9 @@ class Mover:
                 tally = self._check()
                 closed_s = time.monotonic()
                 self._copy_last()
-                self._verify_claims()
+                self._verify_locks()
             except BaseException:
-                if source.claim.is_held():  # otherwise another process may move it now
+                if source.lock.is_held():  # otherwise another process may move it now
                     release_side(source)
                 raise
             # From here on the target may be in use, so the source stays closed.
@@ -206,7 +206,7 @@ class Mover:
     def _seal(self) -> None:
         """Let the source refuse every change, and wait for those that have begun."""
         source = self._source
-        self._verify_claims()
+        self._verify_locks()
         if not source.inventory.is_sealed():
             identity = read_identity(self._target.stores.counters)
             Destination(identity, self._target.name).write(source.stores.counters)
@@ -214,13 +214,13 @@ class Mover:
         source.registry.database.seal(SEALED, REASON)
         source.inventory.wait_for_commits()
 
-    def _verify_claims(self) -> None:
+    def _verify_locks(self) -> None:
         """Verify that no other process can have begun to move meanwhile.
 
         Raises:
-            StoreUnavailable: PostgreSQL has ended the connection that holds the claim.
+            StoreUnavailable: PostgreSQL has ended the connection that holds a lock.
         """
-        if not (self._source.claim.is_held() and self._target.claim.is_held()):
+        if not (self._source.lock.is_held() and self._target.lock.is_held()):
             raise StoreUnavailable("registry", "the lock of the move was lost")
 
     def _check(self) -> Tally:

@@ -11,7 +11,7 @@ from openengagement.clock import Clock
 from openengagement.files import UnusableFile, make_folder, write_private
 from openengagement.limits.contract import Limits
 from openengagement.limits.opening import open_limits
-from openengagement.moving.claim import Claim, claim_cluster, claim_folder
+from openengagement.moving.place_lock import PlaceLock, lock_cluster, lock_folder
 from openengagement.registry.encrypted import sample_secrets
 from openengagement.registry.opening import is_missing, open_registry
 from openengagement.registry.registry import Registry
@@ -31,7 +31,7 @@ class CannotMove(UnusableFile):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a move, open and claimed.
+    """One side of a move, open and locked.
 
     `keys` encrypt the secrets of its registry, newest first.
     """
@@ -41,7 +41,7 @@ class Side:
     registry: Registry
     limits: Limits
     keys: list[bytes]
-    claim: Claim
+    lock: PlaceLock
 
     @property
     def inventory(self) -> Inventory:
@@ -64,7 +64,7 @@ class Side:
         self.limits.close()
         self.stores.close()
         self.registry.close()
-        self.claim.close()
+        self.lock.close()
 
 
 def open_source(place: str, settings: Settings, *, clock: Clock) -> Side:
@@ -107,10 +107,10 @@ def open_target(place: str, settings: Settings, *, source: Side, clock: Clock) -
 
 
 def _open(place: str, settings: Settings, *, clock: Clock, keys: Sequence[bytes] = ()) -> Side:
-    """Claim and open a place. A folder without a key file gets these keys.
+    """PlaceLock and open a place. A folder without a key file gets these keys.
 
     Raises:
-        CannotMove: another process has claimed it, or it has other keys.
+        CannotMove: another process has locked it, or it has other keys.
     """
     if place == CLUSTER and not settings.store:
         raise CannotMove(
@@ -120,9 +120,9 @@ def _open(place: str, settings: Settings, *, clock: Clock, keys: Sequence[bytes]
         settings = replace(settings, store="", registry="")
     folder = Path(place)
     with ExitStack() as on_failure:
-        claim = claim_cluster(settings.registry) if place == CLUSTER else claim_folder(folder)
-        on_failure.callback(claim.close)
-        if not claim.is_held():
+        lock = lock_cluster(settings.registry) if place == CLUSTER else lock_folder(folder)
+        on_failure.callback(lock.close)
+        if not lock.is_held():
             raise CannotMove(
                 f"another process is moving data from or to {place}. Wait until it ends"
             )
@@ -138,7 +138,7 @@ def _open(place: str, settings: Settings, *, clock: Clock, keys: Sequence[bytes]
         on_failure.callback(stores.close)
         limits = open_limits(folder, settings.registry)
         on_failure.pop_all()
-    return Side(place, stores, registry, limits, _keys_of(place, settings), claim)
+    return Side(place, stores, registry, limits, _keys_of(place, settings), lock)
 
 
 def _keys_of(place: str, settings: Settings) -> list[bytes]:

@@ -1,6 +1,6 @@
-"""The claim to a place: only one process at a time moves it, fills it, or opens it again.
+"""The lock of a place: only one process at a time moves it, fills it, or opens it again.
 
-The kernel or PostgreSQL ends the claim of a process that dies.
+The kernel or PostgreSQL releases the lock of a process that dies.
 """
 
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ _FILE: Final = "move.lock"
 _NUMBER: Final = 7_106_913  # of the lock in PostgreSQL; any number
 
 
-class Claim(Protocol):
+class PlaceLock(Protocol):
     """A lock on a place, which may be held by another process."""
 
     def is_held(self) -> bool:
@@ -24,7 +24,7 @@ class Claim(Protocol):
         """Give it up."""
 
 
-class _FolderClaim:
+class _FolderLock:
     def __init__(self, folder: Path) -> None:
         self._lock = ExitStack()
         self._held = self._lock.enter_context(hold_lock(folder / _FILE, wait=False))
@@ -36,16 +36,16 @@ class _FolderClaim:
         self._lock.close()
 
 
-def claim_folder(folder: Path) -> Claim:
-    """Claim a data folder, which must exist. `Claim.is_held` says whether that succeeded."""
-    return _FolderClaim(folder)
+def lock_folder(folder: Path) -> PlaceLock:
+    """PlaceLock a data folder, which must exist. `is_held` says whether that succeeded."""
+    return _FolderLock(folder)
 
 
-def claim_cluster(registry: str) -> Claim:
-    """Claim the cluster whose registry is at this URL, as `claim_folder`.
+def lock_cluster(registry: str) -> PlaceLock:
+    """PlaceLock the cluster whose registry is at this URL, as `lock_folder`.
 
     Raises:
         StoreUnavailable: PostgreSQL cannot be reached now.
     """
-    claim: Claim = import_postgresql("openengagement.postgresql").SessionLock(registry, _NUMBER)
-    return claim
+    lock: PlaceLock = import_postgresql("openengagement.postgresql").SessionLock(registry, _NUMBER)
+    return lock
