@@ -37,12 +37,12 @@ class _FolderLock:
 
 
 def lock_folder(folder: Path) -> PlaceLock:
-    """PlaceLock a data folder, which must exist. `is_held` says whether that succeeded."""
+    """Lock a data folder, which must exist. `is_held` says whether that succeeded."""
     return _FolderLock(folder)
 
 
 def lock_cluster(registry: str) -> PlaceLock:
-    """PlaceLock the cluster whose registry is at this URL, as `lock_folder`.
+    """Lock the cluster whose registry is at this URL, as `lock_folder`.
 
     Raises:
         StoreUnavailable: PostgreSQL cannot be reached now.
