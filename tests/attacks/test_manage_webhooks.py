@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.cases import cases
 from support.flows import add_manager
 from support.oauth_server import FORM, start_oauth_server
 from support.person import read_page
@@ -147,7 +148,7 @@ def test_failed_deliveries_are_shown_and_begun_again(console, mira, receiver):
     assert (state, attempts) != ("failed", 12)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("fields", "field", "text"),
     [
         ({"url": "", **ALL}, "url", "https"),
