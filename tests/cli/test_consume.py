@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from support.consuming import Events, start_consumer
-from support.folders import files_told_of, flip_last_total, flip_table
+from support.folders import files_told_of, flip_table
 from support.metered import Scraped
 from support.nats_server import NatsServer
 from support.ports import HOST, free_port
@@ -337,14 +337,3 @@ def test_damage_that_a_commit_meets_ends_it_and_is_told(run, data, stream):
     assert (ended.code, "counters.sqlite3 is damaged" in ended.err) == (1, True), ended.err
     assert "Traceback" not in ended.err
     assert files_told_of(data) == ["counters.sqlite3"]
-
-
-def test_damage_that_a_merge_of_a_consumer_meets_is_told(run, data, stream):
-    """It merges at the end. What it has counted is safe without that."""
-    stream.publish(EVENT)
-    drain(run, stream.url)
-    (path,) = (data / "counters.segments").glob("*.segment")
-    flip_last_total(path)
-    stream.publish(EVENT)
-    assert drain(run, stream.url)["events"] == 1
-    assert files_told_of(data) == [f"counters.segments/{path.name}"]
