@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from datetime import datetime
 from importlib.metadata import version
 
 import pytest
@@ -205,6 +207,43 @@ def test_status(run, data, app, tmp_path):
     people = run("status")
     assert len(people.out.splitlines()) == len(shown)
     assert re.search(r"^unfinished_erasures +none$", people.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("usage",),
+        ("account", "list"),
+        ("app", "list"),
+        ("token", "list"),
+        ("platform-key", "list"),
+        ("webhook", "list"),
+        ("prune", "--older-than-days", "9"),
+        ("key", "rotate"),
+        ("account", "role", "ana", "manager"),
+    ],
+)
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_wrong_folder_is_named_and_not_filled(run, data, command, exists):
+    """Otherwise an operator in the wrong place would read zeros, and leave a new data folder."""
+    if exists:
+        data.mkdir()
+        (data / "other.txt").touch()
+    done = run(*command)
+    assert (done.code, done.out) == (1, "")
+    assert f"{data} is not a data folder; name the right one with --data" in done.err
+    assert [path.name for path in data.glob("*")] == ["other.txt"] * exists
+
+
+def test_status_tells_the_last_backup(run, app, tmp_path):
+    assert run("status", "--json").json()["last_backup"] is None
+    assert re.search(r"^last_backup +none$", run("status").out, re.MULTILINE)
+    before_s = int(time.time())
+    assert run("backup", tmp_path / "copy").code == 0
+    at = datetime.fromisoformat(run("status", "--json").json()["last_backup"])
+    assert before_s <= at.timestamp() <= time.time()
+    assert run("status", "--json", folder=tmp_path / "copy").json()["last_backup"] is None
 
 
 def test_status_of_a_running_server(running):

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from openengagement.cli.common import Json, fail, now_s, open_folder, show
-from openengagement.data_folder import KEY_FILE, DataFolder
+from openengagement.data_folder import KEY_FILE, DataFolder, note_backup
 from openengagement.engagement.types import DAY_S, HOUR_S, format_time, hour_of
 from openengagement.errors import StoreUnavailable
 from openengagement.files import copy_private, sync_folder
@@ -45,6 +45,7 @@ def backup(
             if target.exists():
                 target.rmdir()
             partial.rename(target)
+            note_backup(data)
         except (OSError, StoreUnavailable) as error:
             shutil.rmtree(partial, ignore_errors=True)
             fail(f"{target}: {error}; nothing was copied")

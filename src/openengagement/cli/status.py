@@ -6,8 +6,8 @@ from typing import Any
 
 import typer
 
-from openengagement.cli.common import Json, open_folder, read_settings, show
-from openengagement.data_folder import measure_disk
+from openengagement.cli.common import Json, open_folder, read_settings, show, show_time
+from openengagement.data_folder import measure_disk, read_last_backup
 from openengagement.ingest.sources.counting_listener import is_hung, is_listening, list_sockets
 from openengagement.stores.opening import read_status
 
@@ -29,5 +29,6 @@ def status(context: typer.Context, json: Json = False) -> None:
             problems = read_status(settings)["problems"]
             fields["cluster_problems"] = problems if json else "; ".join(problems) or "none"
     disk = measure_disk(data)
+    fields["last_backup"] = show_time(read_last_backup(data)) or (None if json else "none")
     fields |= {"bytes": disk.data_bytes, "bytes_free": disk.free_bytes}
     show(fields, as_json=json)
