@@ -135,9 +135,14 @@ def test_a_new_folder_lacks_a_key_and_a_manager(examine, owned_app):
 
 
 def test_a_folder_without_faults(good, owner, data, examine, run):
-    if data.stat().st_uid == 0:  # these tests run as root
-        os.chown(data, 1000, -1)
+    def give_away():
+        if data.parent.stat().st_uid == 0:  # these tests run as root
+            for path in (data, *data.rglob("*")):
+                os.chown(path, 1000, -1)
+
+    give_away()
     assert examine(code=0) == {}
+    give_away()
     people = run("doctor")
     assert people.code == 0
     assert all(line.startswith("ok ") for line in people.out.splitlines())
@@ -157,6 +162,14 @@ def test_files_that_others_may_read(good, data, examine):
 def test_another_users_folder(good, data, examine, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: data.stat().st_uid + 4321)
     assert "sudo -u" in only(examine(code=1), "belongs to user")["remedy"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_another_user(good, owner, data, examine):
+    os.chown(data / "counters.sqlite3", 4321, -1)
+    finding = only(examine(code=1), "does not belong to the user of the folder")
+    assert str(data / "counters.sqlite3") in finding["text"]
+    assert f"--reference={data}" in finding["remedy"]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import os
 import resource
-import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +17,7 @@ from openengagement.cli.common import CLOCK, Json
 from openengagement.data_folder import (
     KEY_FILE,
     DataFolder,
+    measure_disk,
     open_data_folder,
     read_last_backup,
 )
@@ -177,6 +178,13 @@ def _examine_folder(data: Path) -> Iterator[Finding]:
         )
     elif not os.access(data, os.W_OK | os.X_OK):
         yield Finding(Level.PROBLEM, f"{data} cannot be written", "Change its mode to 0700.")
+    if (other := _find_other_owner(data, status.st_uid)) is not None:
+        yield Finding(
+            Level.PROBLEM,
+            f"{other} does not belong to the user of the folder, as after a command that ran as "
+            "root; the server may be unable to use it",
+            f"As root: chown --recursive --reference={data} {data}",
+        )
     for path in (data, key):
         if path.exists() and path.stat().st_mode & 0o077:
             mode = "0700" if path.is_dir() else "0600"
@@ -185,6 +193,15 @@ def _examine_folder(data: Path) -> Iterator[Finding]:
                 f"other users of this machine may enter or read {path}",
                 f"chmod {mode} {path}",
             )
+
+
+def _find_other_owner(data: Path, owner: int) -> Path | None:
+    """Return a file of the folder that belongs to another user. Files may be removed meanwhile."""
+    for path in data.rglob("*"):
+        with suppress(FileNotFoundError):
+            if path.lstat().st_uid != owner:
+                return path
+    return None
 
 
 def _examine_disk(data: Path) -> Iterator[Finding]:
@@ -201,8 +218,8 @@ def _examine_disk(data: Path) -> Iterator[Finding]:
             f"{data} is in memory ({kind}) and is lost when the machine restarts",
             "Move the folder to a disk.",
         )
-    free = shutil.disk_usage(data).free
-    used = sum(512 * path.stat().st_blocks for path in data.rglob("*") if path.is_file())
+    disk = measure_disk(data)
+    free, used = disk.free_bytes, disk.data_bytes
     level = Level.WARNING if free < max(_ROOM_BYTES, 2 * used) else Level.OK
     remedy = "Compaction, pruning and erasure write files anew: keep twice the folder's size free."
     text = f"the folder has {used / 2**20:,.0f} MiB, and {free / 2**20:,.0f} MiB are free"
