@@ -19,8 +19,8 @@ from openengagement.errors import ApiError
 from openengagement.sandbox.pytest_plugin import run_sandbox
 from support.calls import Bearer, question
 from support.cli import call_command, invoke
-from support.server import Server
 from support.ports import free_port, is_free
+from support.server import Server
 from support.waiting import PATIENCE_S, wait_for
 
 pytestmark = [pytest.mark.heavy, pytest.mark.embedded]
