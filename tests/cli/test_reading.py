@@ -63,7 +63,10 @@ def test_a_list_for_people_has_a_row_for_each(run, app, command):
 
 
 @pytest.mark.parametrize("command", [*READING, "status"])
-def test_empty_folders_are_no_failure(run, command):
+def test_empty_folders_are_no_failure(run, command, tmp_path):
+    nothing = tmp_path / "nothing.ndjson"
+    nothing.touch()
+    run("load", "events", nothing)
     done = run(*command.split())
     assert done.code == 0
     assert done.out or re.match("There are no |No app made a request in ", done.err)
@@ -217,16 +220,16 @@ def test_status(run, data, app, tmp_path):
         ("account", "list"),
         ("app", "list"),
         ("token", "list"),
-        ("platform-key", "list"),
-        ("webhook", "list"),
-        ("prune", "--older-than-days", "9"),
+        ("account", "show", "ana"),
+        ("backup", "copy"),
         ("key", "rotate"),
-        ("account", "role", "ana", "manager"),
     ],
 )
 @pytest.mark.parametrize("exists", [False, True])
 def test_a_wrong_folder_is_named_and_not_filled(run, data, command, exists):
     """Otherwise an operator in the wrong place would read zeros, and leave a new data folder."""
+    if command[0] == "backup" and not exists:
+        return  # it says that this is no folder
     if exists:
         data.mkdir()
         (data / "other.txt").touch()

@@ -123,7 +123,8 @@ def admin(tmp_path):
         (f"settings={tmp_path}/openengagement.env", "settings=/etc/openengagement.env"),
         (f"backups={tmp_path}/backups", "backups=/var/lib/openengagement-backups"),
         ("install -d -m 0700", "install -d -m 0700 -o openengagement -g openengagement"),
-        (str(program), "runuser -u openengagement -- /usr/local/openengagement/bin/openengagement"),
+        ("exec", "exec setpriv --reuid=openengagement --regid=openengagement --init-groups"),
+        (str(program), "/usr/local/openengagement/bin/openengagement"),
     ):
         assert text.count(installed) == 1
         text = text.replace(installed, ours)

@@ -48,7 +48,7 @@ def add_account(
         fail(f"{screen_name!r} is not 1 to 64 letters, digits, dots, hyphens or underscores")
     _check_mail(mail)
     chosen = account_id or snowflake(CLOCK.now_s())
-    with open_folder(context, create=True) as folder:
+    with open_folder(context) as folder:
         registry = folder.registry
         try:
             registry.accounts.add_account(Account(chosen, screen_name, now_s(), protected))

@@ -65,18 +65,18 @@ def refuse_shared_registry(command: str) -> None:
 def open_folder(
     context: typer.Context,
     *,
-    create: bool = False,
+    existing: bool = False,
     restoring: bool = False,
     on_damage: OnDamage = ignore_damage,
 ) -> Iterator[DataFolder]:
     """Open the command's data folder for the block. Failures end the command with a message.
 
-    Without `create`, the folder must exist. Only the command that restores a backup sets
+    With `existing`, it must exist; otherwise it is created. Only the command that restores a backup sets
     `restoring`. All others are refused until it has finished.
     """
     data: Path = context.obj
     settings = read_settings()
-    if not (create or settings.registry or is_data_folder(data)):
+    if existing and not settings.registry and not is_data_folder(data):
         fail(
             f"{data.resolve()} is not a data folder; name the right one with --data or "
             f"{DATA_VARIABLE}. `serve` and `account add` create a new one"

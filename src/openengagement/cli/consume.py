@@ -103,7 +103,7 @@ def consume(
     try:
         parsed_url = parse_url(url)
         with (
-            open_folder(context, create=True, on_damage=notices.note) as folder,
+            open_folder(context, on_damage=notices.note) as folder,
             _stopping_on_signals() as stop,
             metrics_server(_check_metrics(metrics), process="consumer"),
             closing(_open_log(parsed_url, folder, skip_lost=skip_lost, alone=dry_run)) as log,

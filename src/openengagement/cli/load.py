@@ -54,7 +54,7 @@ def load(
     mapping = open_mapping(map_file)
     if mapping is not None and kind is not Kind.events:
         fail("--map is for events")
-    with open_folder(context, create=True) as folder:
+    with open_folder(context) as folder:
         future_max_s = read_settings().event_future_max_s
         writer = BatchWriter(
             folder.stores.counters,

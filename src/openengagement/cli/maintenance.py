@@ -39,7 +39,7 @@ def backup(
     if not data.is_dir():
         fail(f"{data} is not a folder; name the data folder with --data")
     partial = target.with_name(f"{target.name}.partial")
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         try:
             _copy(folder, data, target=partial)
             if target.exists():

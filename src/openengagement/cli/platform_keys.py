@@ -57,7 +57,7 @@ def issue_key(
     """Issue a key for sending events, for registering Tweets and accounts, and for usage."""
     if not is_key_name(name):
         fail(f"a name has 1 to {NAME_LENGTH_MAX} printable characters and no space at its ends")
-    with open_folder(context, create=True) as folder:
+    with open_folder(context) as folder:
         key = issue_platform_key(
             folder.registry,
             name=name,

@@ -60,7 +60,7 @@ def serve(
     metrics = _check_metrics(port)
     check_intake(read_settings())
     # Create or migrate the folder once, before several workers open it.
-    with open_folder(context, create=True) as folder:
+    with open_folder(context) as folder:
         open_limits(context.obj, read_settings().registry).close()
         _report_callbacks(folder)
     scheme = "https" if tls_cert else "http"

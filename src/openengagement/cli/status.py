@@ -16,7 +16,7 @@ def status(context: typer.Context, json: Json = False) -> None:
     """Show what the data folder and its databases hold, and how many servers run on the folder."""
     data: Path = context.obj
     fields: dict[str, Any] = {"version": version("openengagement"), "data": str(data.resolve())}
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         sockets = [address for address in list_sockets(data) if is_listening(address)]
         fields["servers_running"] = len(sockets)
         fields["counting_processes_hung"] = sum(map(is_hung, sockets))

@@ -65,7 +65,7 @@ def add_webhook(
     except UnfitWebhook as error:
         fail(str(error))
     types = " ".join(sorted(set(event))) if event else None
-    with open_folder(context, create=True) as folder:
+    with open_folder(context) as folder:
         secret, new = draw_webhook(folder.keyring, url, types=types, now_s=now_s())
         folder.registry.webhooks.add_webhook(new)
     fields = {"webhook_id": new.id, "secret": secret}
