@@ -71,8 +71,8 @@ def open_folder(
 ) -> Iterator[DataFolder]:
     """Open the command's data folder for the block. Failures end the command with a message.
 
-    With `existing`, it must exist; otherwise it is created. Only the command that restores a backup sets
-    `restoring`. All others are refused until it has finished.
+    With `existing`, it must exist; otherwise it is created. Only the command that restores a backup
+    sets `restoring`. All others are refused until it has finished.
     """
     data: Path = context.obj
     settings = read_settings()
