@@ -215,9 +215,11 @@ def test_the_example_for_github_actions(tmp_path):
     steps = yaml.safe_load(block)["jobs"]["test"]["steps"]
     (script,) = (step["run"] for step in steps if "sandbox" in step.get("run", ""))
     variables, port = tmp_path / "variables", free_port()
+    script = script.replace("--json", f"--json --port {port}")
+    script = script.replace("timeout 30", f"timeout {PATIENCE_S}")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     process = subprocess.Popen(
-        ["bash", "-e", "-o", "pipefail", "-c", script.replace("--json", f"--json --port {port}")],
+        ["bash", "-e", "-o", "pipefail", "-c", script],
         cwd=tmp_path,
         env={**os.environ, "PATH": path, "GITHUB_ENV": str(variables)},
         start_new_session=True,
