@@ -16,7 +16,8 @@ RUN /usr/local/openengagement/bin/pip install --no-deps ./packages/client .
 
 FROM python:3.11-slim-bookworm
 COPY --from=build /usr/local/openengagement /usr/local/openengagement
-RUN install --directory --mode=0700 --owner=10001 --group=10001 /var/lib/openengagement
+RUN install --directory --mode=0700 --owner=10001 --group=10001 \
+    /var/lib/openengagement /var/lib/openengagement-backups
 # The bytecode is in the image, and nothing may be written next to it.
 ENV PATH=/usr/local/openengagement/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

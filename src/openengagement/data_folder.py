@@ -7,6 +7,7 @@ would hide the loss, and its new data would not fit the restored file.
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -24,10 +25,11 @@ from openengagement.registry.registry import Registry
 from openengagement.settings import REGISTRY_FILE, Settings
 from openengagement.stores.contract import Measures, Stores
 from openengagement.stores.inventory import refuse_unfinished
-from openengagement.stores.opening import hold_data, open_stores
+from openengagement.stores.opening import COUNTERS_FILE, hold_data, open_stores
 
 KEY_FILE: Final = "server.key"
 RESTORING: Final = "restore.unfinished"  # in the folder while a backup is copied to it
+_BACKED_UP: Final = "last-backup"  # an empty file; its time is that of the last backup
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,26 @@ def open_data_folder(
         folder.close()
         raise
     return folder
+
+
+def is_data_folder(data: Path) -> bool:
+    """Whether a folder has a file of a data folder, even if others are missing."""
+    names = (REGISTRY_FILE, COUNTERS_FILE, KEY_FILE, RESTORING)
+    return any((data / name).exists() for name in names)
+
+
+def note_backup(data: Path) -> None:
+    """Note that a backup of the folder has been made now. A full disk does not prevent it."""
+    with suppress(OSError):
+        (data / _BACKED_UP).touch(mode=0o600)
+
+
+def read_last_backup(data: Path) -> float | None:
+    """Return when the last backup of a folder ended, in Unix seconds; None if there was none."""
+    try:
+        return (data / _BACKED_UP).stat().st_mtime
+    except OSError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Final
 
 from openengagement.auth.lookup import CredentialLookup
 from openengagement.clock import Clock
-from openengagement.data_folder import DataFolder, measure_disk
+from openengagement.data_folder import DataFolder, measure_disk, read_last_backup
 from openengagement.limits.contract import Limits
 from openengagement.metrics import table
 from openengagement.metrics.metric import is_attached, is_first
@@ -69,4 +69,5 @@ class Measuring:
         table.DATA_BYTES.set(disk.data_bytes)
         table.DISK_BYTES.set(disk.disk_bytes)
         table.DISK_FREE_BYTES.set(disk.free_bytes)
+        table.LAST_BACKUP.set(read_last_backup(self._data) or 0)
         table.MEASURED.set(self._clock.now_s())

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from openengagement.engagement.types import parse_decimal
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _MAPPING_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 # A field's type is its annotation, so these functions return Any.
@@ -121,7 +121,7 @@ def is_provider_url(url: str) -> bool:
         return False
     if not host or "@" in parts.netloc:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and host in _THIS_MACHINE)
+    return parts.scheme == "https" or (parts.scheme == "http" and host in THIS_MACHINE)
 
 
 def parse_hosts(text: str) -> frozenset[str]:
@@ -184,7 +184,7 @@ class MailServer:
     @property
     def is_local(self) -> bool:
         """Whether the server is on this machine. Mail to it needs no TLS."""
-        return self.host in _THIS_MACHINE
+        return self.host in THIS_MACHINE
 
 
 def parse_mail_server(url: str) -> MailServer:

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import time
 from contextlib import closing
 
 import pytest
@@ -31,11 +32,12 @@ def examine(run):
 
 
 @pytest.fixture
-def good(run, owned_app, monkeypatch):
+def good(run, owned_app, data, monkeypatch):
     """A folder with nothing to say about."""
     run("app", "enable", owned_app)
     run("account", "role", "ana", "manager")
     run("platform-key", "issue", "feed")
+    run("backup", data.with_name("backup"))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(doctor, "_FILES_MIN", 1)
     monkeypatch.setattr(doctor, "_ROOM_BYTES", 1)
@@ -85,6 +87,41 @@ def test_plain_http_from_everywhere(examine, monkeypatch):
     assert not [each for each in examine() if "plain HTTP is accepted" in each]
 
 
+@pytest.mark.parametrize("networks", ["0.0.0.0/0", "10.0.0.0/8, ::/0"])
+def test_proxies_everywhere(examine, monkeypatch, networks):
+    monkeypatch.setenv("OPENENGAGEMENT_TRUSTED_PROXIES", networks)
+    assert "TRUSTED_PROXIES" in only(examine(), "trusted as a proxy")["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("address", "warns"),
+    [
+        ("127.0.0.1:9464", False),
+        ("localhost:9464", False),
+        ("[::1]:9464", False),
+        ("0.0.0.0:9464", True),
+        ("10.0.0.4:9464", True),
+    ],
+)
+def test_metrics_that_others_may_read(examine, monkeypatch, address, warns):
+    monkeypatch.setenv("OPENENGAGEMENT_METRICS", address)
+    assert any("have no authentication" in each for each in examine()) == warns
+
+
+@pytest.mark.parametrize(
+    ("days", "says"), [(None, "no backup of this folder"), (1, None), (5, "is 5 days old")]
+)
+def test_the_last_backup(good, data, examine, days, says):
+    mark = data / "last-backup"
+    if days is None:
+        mark.unlink()
+    else:
+        os.utime(mark, (time.time() - days * 86_400,) * 2)
+    found = [each for each in examine() if "no backup" in each or "last backup is" in each]
+    assert len(found) == (says is not None)
+    assert all(says in each for each in found)
+
+
 def test_requests_that_can_be_repeated(examine, monkeypatch):
     monkeypatch.setenv("OPENENGAGEMENT_REPLAY_PROTECTION", "off")
     assert "REPLAY_PROTECTION" in only(examine(), "sent again")["remedy"]
@@ -98,9 +135,14 @@ def test_a_new_folder_lacks_a_key_and_a_manager(examine, owned_app):
 
 
 def test_a_folder_without_faults(good, owner, data, examine, run):
-    if data.stat().st_uid == 0:  # these tests run as root
-        os.chown(data, 1000, -1)
+    def give_away():
+        if data.parent.stat().st_uid == 0:  # these tests run as root
+            for path in (data, *data.rglob("*")):
+                os.chown(path, 1000, -1)
+
+    give_away()
     assert examine(code=0) == {}
+    give_away()
     people = run("doctor")
     assert people.code == 0
     assert all(line.startswith("ok ") for line in people.out.splitlines())
@@ -120,6 +162,14 @@ def test_files_that_others_may_read(good, data, examine):
 def test_another_users_folder(good, data, examine, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: data.stat().st_uid + 4321)
     assert "sudo -u" in only(examine(code=1), "belongs to user")["remedy"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_another_user(good, owner, data, examine):
+    os.chown(data / "counters.sqlite3", 4321, -1)
+    finding = only(examine(code=1), "does not belong to the user of the folder")
+    assert str(data / "counters.sqlite3") in finding["text"]
+    assert f"--reference={data}" in finding["remedy"]
 
 
 @pytest.mark.parametrize(

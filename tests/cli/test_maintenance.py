@@ -99,7 +99,7 @@ def remote(monkeypatch):
 def test_a_command_says_that_an_engine_lacks_a_capability(
     run, data, remote, monkeypatch, tmp_path, command, reason
 ):
-    data.mkdir()
+    run("platform-key", "issue", "feed")
     monkeypatch.chdir(tmp_path)
     done = run(*command.split())
     assert done.code == 1

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import time
+from datetime import datetime
 from importlib.metadata import version
 
 import pytest
@@ -72,7 +74,10 @@ def test_a_list_for_people_has_a_row_for_each(run, app, command):
 
 
 @pytest.mark.parametrize("command", [*READING, "status"])
-def test_empty_folders_are_no_failure(run, command):
+def test_empty_folders_are_no_failure(run, command, tmp_path):
+    nothing = tmp_path / "nothing.ndjson"
+    nothing.touch()
+    run("load", "events", nothing)
     done = run(*command.split())
     assert done.code == 0
     assert done.out or re.match("There are no |No app made a request in ", done.err)
@@ -216,6 +221,43 @@ def test_status(run, data, app, tmp_path):
     people = run("status")
     assert len(people.out.splitlines()) == len(shown)
     assert re.search(r"^unfinished_erasures +none$", people.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("usage",),
+        ("account", "list"),
+        ("app", "list"),
+        ("token", "list"),
+        ("account", "show", "ana"),
+        ("backup", "copy"),
+        ("key", "rotate"),
+    ],
+)
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_wrong_folder_is_named_and_not_filled(run, data, command, exists):
+    """Otherwise an operator in the wrong place would read zeros, and leave a new data folder."""
+    if command[0] == "backup" and not exists:
+        return  # it says that this is no folder
+    if exists:
+        data.mkdir()
+        (data / "other.txt").touch()
+    done = run(*command)
+    assert (done.code, done.out) == (1, "")
+    assert f"{data} is not a data folder; name the right one with --data" in done.err
+    assert [path.name for path in data.glob("*")] == ["other.txt"] * exists
+
+
+def test_status_tells_the_last_backup(run, app, tmp_path):
+    assert run("status", "--json").json()["last_backup"] is None
+    assert re.search(r"^last_backup +none$", run("status").out, re.MULTILINE)
+    before_s = int(time.time())
+    assert run("backup", tmp_path / "copy").code == 0
+    at = datetime.fromisoformat(run("status", "--json").json()["last_backup"])
+    assert before_s <= at.timestamp() <= time.time()
+    assert run("status", "--json", folder=tmp_path / "copy").json()["last_backup"] is None
 
 
 def test_status_of_a_running_server(running):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -11,14 +12,16 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 from requests_oauthlib import OAuth1
 
 from openengagement.errors import ApiError
 from openengagement.sandbox.pytest_plugin import run_sandbox
 from support.calls import Bearer, question
 from support.cli import call_command, invoke
+from support.ports import free_port, is_free
 from support.server import Server
-from support.waiting import PATIENCE_S
+from support.waiting import PATIENCE_S, wait_for
 
 pytestmark = [pytest.mark.heavy, pytest.mark.embedded]
 
@@ -158,7 +161,7 @@ def test_a_slow_answer(sandbox):
 def test_a_server_performs_no_scenario(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENENGAGEMENT_SANDBOX", "")
     folder = tmp_path / "data"
-    call_command(folder, "platform-key", "list")
+    call_command(folder, "platform-key", "issue", "feed")
 
     class World:
         secrets = ()
@@ -204,6 +207,38 @@ def test_the_fixture_of_the_page(tmp_path):
     (settings,) = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     given = tomllib.loads(settings)["tool"]["pytest"]["ini_options"]
     assert given["openengagement_sandbox_options"][0] == "--seed"
+
+
+def test_the_example_for_github_actions(tmp_path):
+    """Its step starts a sandbox that outlives it, and hands variables to the next steps."""
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    steps = yaml.safe_load(block)["jobs"]["test"]["steps"]
+    (script,) = (step["run"] for step in steps if "sandbox" in step.get("run", ""))
+    variables, port = tmp_path / "variables", free_port()
+    script = script.replace("--json", f"--json --port {port}")
+    script = script.replace("timeout 30", f"timeout {PATIENCE_S}")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    process = subprocess.Popen(
+        ["bash", "-e", "-o", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path, "GITHUB_ENV": str(variables)},
+        start_new_session=True,
+    )
+    try:
+        assert process.wait(PATIENCE_S) == 0
+        given = dict(line.split("=", 1) for line in variables.read_text().splitlines())
+        assert given["ENGAGEMENT_API_URL"] == f"http://127.0.0.1:{port}"
+        tweet = json.loads((tmp_path / "sandbox.json").read_text())["other_tweet_id"]
+        answer = requests.post(
+            f"{given['ENGAGEMENT_API_URL']}/insights/engagement/totals",
+            json=question(tweet, types=("favorites",)),
+            headers={"Authorization": f"Bearer {given['BEARER_TOKEN']}"},
+            timeout=PATIENCE_S,
+        )
+        assert answer.status_code == 200, answer.text
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+    wait_for(lambda: is_free(port))
 
 
 def test_the_plugin_is_registered():

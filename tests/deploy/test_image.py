@@ -101,7 +101,9 @@ def test_the_image_runs_without_rights():
     assert server["read_only"] is True
     assert server["cap_drop"] == ["ALL"]
     assert server["security_opt"] == ["no-new-privileges:true"]
-    assert server["volumes"] == [f"data:{DATA}"]
+    assert server["volumes"] == [f"data:{DATA}", f"backups:{DATA}-backups"]
+    (made,) = (rest for kind, rest in stage if kind == "RUN")
+    assert made.split()[-2:] == [DATA, f"{DATA}-backups"]  # a new volume gets its owner from there
     (network,) = compose["networks"]["inside"]["ipam"]["config"]
     assert server["environment"]["OPENENGAGEMENT_TRUSTED_PROXIES"] == network["subnet"]
     assert "ports" not in server  # only Caddy is reached from outside

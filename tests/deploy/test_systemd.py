@@ -13,6 +13,7 @@ import pytest
 
 from deploy.packages import ROOT
 from support.cli import call_command
+from support.documented import read_code
 
 UNIT = ROOT / "deploy" / "openengagement.service"
 ANALYZE = shutil.which("systemd-analyze")
@@ -99,3 +100,100 @@ def test_it_reloads_by_sighup_and_stops_the_main_process_first():
     assert service["KillMode"] == "mixed"
     assert service["Type"] == "exec"
     assert service["StateDirectoryMode"] == "0700"
+
+
+SETTINGS = r"""# a comment
+; another one
+OPENENGAGEMENT_PLATFORM_NAME=Open Tides & Co
+OPENENGAGEMENT_OIDC_NAME="Example ID"
+OPENENGAGEMENT_REGISTRY=postgresql://u:p$HOME@host/x?sslmode=verify-full&sslrootcert=/x
+OPENENGAGEMENT_TRUSTED_PROXIES='10.0.0.1, 10.0.0.2'
+not a setting
+OPENENGAGEMENT_HOSTS="""
+
+
+@pytest.fixture
+def admin(tmp_path):
+    """The command of the operator, in a folder of the test. It prints its folder and variables."""
+    script, program = tmp_path / "openengagement-admin", tmp_path / "program"
+    program.write_text('#!/bin/sh\npwd\nprintf "%s\\n" "$@"\nenv\n')
+    program.chmod(0o755)
+    text = (ROOT / "deploy" / script.name).read_text()
+    for ours, installed in (
+        (f"settings={tmp_path}/openengagement.env", "settings=/etc/openengagement.env"),
+        (f"backups={tmp_path}/backups", "backups=/var/lib/openengagement-backups"),
+        ("install -d -m 0700", "install -d -m 0700 -o openengagement -g openengagement"),
+        ("exec", "exec setpriv --reuid=openengagement --regid=openengagement --init-groups"),
+        (str(program), "/usr/local/openengagement/bin/openengagement"),
+    ):
+        assert text.count(installed) == 1
+        text = text.replace(installed, ours)
+    script.write_text(text)
+
+    def run(*arguments):
+        command = ["/bin/sh", script, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    return run
+
+
+def test_the_operators_command_has_the_settings_as_systemd_reads_them(admin, tmp_path):
+    spaced = SETTINGS.replace("sslrootcert=/x", "sslrootcert=/x  ")
+    (tmp_path / "openengagement.env").write_text(spaced)
+    lines = admin("account", "add", "a b").splitlines()
+    assert lines[:4] == [str(tmp_path / "backups"), "account", "add", "a b"]
+    assert (tmp_path / "backups").stat().st_mode & 0o777 == 0o700
+    assert {line for line in lines if line.startswith("OPENENGAGEMENT_")} == {
+        "OPENENGAGEMENT_DATA=/var/lib/openengagement",
+        "OPENENGAGEMENT_PLATFORM_NAME=Open Tides & Co",
+        "OPENENGAGEMENT_OIDC_NAME=Example ID",
+        "OPENENGAGEMENT_REGISTRY=postgresql://u:p$HOME@host/x?sslmode=verify-full&sslrootcert=/x",
+        "OPENENGAGEMENT_TRUSTED_PROXIES=10.0.0.1, 10.0.0.2",
+        "OPENENGAGEMENT_HOSTS=",
+    }
+
+
+def test_the_operators_command_has_the_defaults_of_the_unit(admin):
+    lines = admin("status").splitlines()
+    for setting in read_unit_defaults():
+        assert setting.replace("%S", "/var/lib") in lines
+
+
+def read_unit_defaults():
+    return re.findall(r"^Environment=(.*)$", UNIT.read_text(), re.MULTILINE)
+
+
+SHIMS = {
+    "systemctl": 'echo "$@" >>"$CALLS"',
+    "install": 'for each; do folder=$each; done; exec mkdir -m 0700 "$folder"',
+    "openengagement-admin": 'cd "$BACKUPS" && exec "$PROGRAM" --data "$DATA" "$@"',
+}
+
+
+def test_a_restore_as_the_page_has_it(tmp_path):
+    """Its commands, with folders of the test, and without the service and its user."""
+    page = (ROOT / "docs" / "lifecycle.md").read_text()
+    _, restore = read_code(page.partition("## Upgrade and restore under systemd\n")[2], "sh")
+    programs, backups = tmp_path / "bin", tmp_path / "openengagement-backups"
+    data = tmp_path / "openengagement"
+    programs.mkdir()
+    for name, text in SHIMS.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    call_command(data, "account", "add", "alice")
+    for day in ("2026-11-28", "2026-11-29"):
+        call_command(data, "backup", str(backups / f"{day}T00-00-00"))
+        call_command(data, "account", "add", f"of-{day}")
+    environment = os.environ | {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "CALLS": str(tmp_path / "calls"),
+        "BACKUPS": str(backups),
+        "DATA": str(data),
+        "PROGRAM": str(Path(sys.executable).with_name("openengagement")),
+    }
+    script = restore.replace("/var/lib", str(tmp_path))
+    subprocess.run(["/bin/sh", "-euc", script], env=environment, check=True, capture_output=True)
+    assert call_command(data, "status")["accounts"] == 2
+    assert call_command(tmp_path / "openengagement.before", "status")["accounts"] == 3
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls == ["stop openengagement", "start openengagement"]

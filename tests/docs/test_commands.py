@@ -15,7 +15,9 @@ _CODE = re.compile(r"^ *```(?:sh|yaml|)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL
 _SPAN = re.compile(r"`((?:openengagement|oe) [^`]+)`")
 _CALL = re.compile(r"(?:(?<=^)|(?<=[\s/(]))(openengagement|oe) +([^#;&>\n)]*)", re.MULTILINE)
 # Commands with our name as an argument.
-_OTHER = re.compile(r"^(?:pip|useradd|docker run) .*$", re.MULTILINE)
+_OTHER = re.compile(
+    r"^.*\b(?:pip|useradd|docker run|install|systemctl|journalctl) .*$", re.MULTILINE
+)
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 # Code of other programs in the same folders, and pages that tell what was.
 LEFT_OUT = ("tests/", "CHANGELOG.md", "docs/decisions/")

@@ -264,11 +264,16 @@ def test_a_leaked_secret_of_a_webhook(serving):
 
 
 def test_leaked_keys_of_an_app(serving):
-    suspend, resume = row_of("the key and secret of an app")
+    rotate, suspend, resume = row_of("the key and secret of an app")
     serving.command(*suspend.replace("APP_ID", serving.app["app_id"]).split())
     assert serving.ask_as_owner().status_code == 403
     assert serving.ask(serving.bearer).status_code == 403
     serving.command(*resume.replace("APP_ID", serving.app["app_id"]).split())
+    assert serving.ask_as_owner().status_code == 200
+    new = serving.command(*rotate.replace("APP_ID", serving.app["app_id"]).split())
+    assert serving.ask_as_owner().status_code == 401
+    assert serving.ask(serving.bearer).status_code == 401
+    serving.app = new
     assert serving.ask_as_owner().status_code == 200
 
 

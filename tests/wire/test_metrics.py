@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -347,6 +348,24 @@ def test_slow_clients_do_not_keep_others_out(metered):
     finally:
         for connection in slow:
             connection.close()
+
+
+@pytest.mark.heavy
+def test_a_client_that_drips_is_closed(metered):
+    """Sixteen of them would keep Prometheus out, if each byte began a new wait."""
+    with socket.create_connection((HOST, metered.metrics_port)) as dripping:
+        dripping.settimeout(0.2)
+        answered = []
+
+        def drip():
+            with suppress(OSError):
+                dripping.sendall(b"x")
+            with suppress(TimeoutError):
+                answered.append(dripping.recv(1))
+            return answered
+
+        wait_for(drip)
+        assert answered == [b""]
 
 
 def test_the_port_is_closed_when_the_server_stops(world):

@@ -7,9 +7,11 @@ has the code in its caches: beside other work, the same code takes several times
 
 import asyncio
 import re
+import string
 import time
 from functools import lru_cache
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -137,7 +139,7 @@ def _describe(answered: _Answered, *, began_s: float) -> _Line:
         code or msgspec.UNSET,
         int(1e5 * took_s) / 100,
         size,
-        peer[:_PEER_MAX],
+        _escape(peer[:_PEER_MAX]),
     )
 
 
@@ -158,4 +160,11 @@ def hide_path(path: str) -> str:
 
 @lru_cache(1024)  # of short paths, so that clients cannot fill the memory with long ones
 def _hide(path: str) -> str:
-    return _ID.sub("{id}", _LONG_WORD.sub("...", path))
+    return _escape(_ID.sub("{id}", _LONG_WORD.sub("...", path)))
+
+
+def _escape(text: str) -> str:
+    """Escape what a terminal would obey: bytes of a head that are no printable ASCII."""
+    if text.isascii() and text.isprintable():
+        return text
+    return quote(text, safe=string.punctuation, encoding="latin-1", errors="replace")

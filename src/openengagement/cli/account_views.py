@@ -38,7 +38,7 @@ def list_accounts(
     json: Json = False,
 ) -> None:
     """List the accounts by screen name."""
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         accounts = folder.registry.accounts.list_accounts(role)
     show_rows("accounts", [_describe(each) for each in accounts], as_json=json)
 
@@ -46,7 +46,7 @@ def list_accounts(
 @account.command("show")
 def show_account(context: typer.Context, screen_name: ScreenName, json: Json = False) -> None:
     """Show an account: its apps, and how many Tweets, tokens and sessions it has."""
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         known, registry = find_account(folder, screen_name), folder.registry
         tweets = folder.stores.tweets
         fields = {
@@ -80,7 +80,7 @@ def remove_accounts(
     names = ", ".join(accounts)
     confirm(f"Erase {names} and everything that belongs to them?", yes=yes)
     lower_priority()
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         ids = {text: find_account_id(folder, text) for text in accounts}
         eraser = folder.eraser(now_s=CLOCK.now_s)
         found = {text: eraser.begin(ids[text], actor=COMMAND_LINE) for text in ids}

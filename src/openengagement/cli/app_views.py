@@ -36,7 +36,7 @@ def list_apps(
     json: Json = False,
 ) -> None:
     """List the apps with their state, limits, and requests of this month, the busiest first."""
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         name = find_account(folder, owner).screen_name if owner else None
         search = Search(state=state)
         apps = folder.registry.app_list.list_apps(search, month=month_of(now_s()), limit=_ALL)
@@ -61,7 +61,7 @@ def list_apps(
 @app.command("show")
 def show_app(context: typer.Context, app_id: AppId, json: Json = False) -> None:
     """Show an app: its settings, state, limits, tokens, and usage of this month. No secrets."""
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         found, registry = find_app(folder, app_id), folder.registry
         owner = registry.accounts.read_account(found.owner_id)
         month = month_of(now_s())
@@ -95,7 +95,7 @@ def show_app(context: typer.Context, app_id: AppId, json: Json = False) -> None:
 @app.command("remove")
 def remove_app(context: typer.Context, app_id: AppId, yes: Yes = False, json: Json = False) -> None:
     """Remove an app with its keys and all tokens. Its usage stays. It cannot be undone."""
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         found, registry = find_app(folder, app_id), folder.registry
         confirm(f"Remove the app {found.name} ({app_id}) with all its tokens?", yes=yes)
         if not registry.removal.remove_app(app_id, actor=COMMAND_LINE, now_s=now_s()):

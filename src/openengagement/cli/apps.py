@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from openengagement.apps.app_form import UnfitApp, check_app_form
-from openengagement.auth.credentials import issue_app
+from openengagement.auth.credentials import NewApp, issue_app, rotate_consumer
 from openengagement.cli.app_views import app
 from openengagement.cli.common import (
     AppId,
@@ -70,13 +70,22 @@ def add_app(
         except UnfitApp as error:
             fail(str(error))
         new = issue_app(folder.registry, folder.keyring, form=form, now_s=now_s())
-    fields = {
-        "app_id": str(new.app_id),
-        "consumer_key": new.consumer_key,
-        "consumer_secret": new.consumer_secret,
-    }
     note = f"Enable it for the Engagement API with: openengagement app enable {new.app_id}"
-    show(fields, as_json=json, notes=(note,))
+    show(_keys(new), as_json=json, notes=(note,))
+
+
+@app.command("rotate")
+def rotate_app(context: typer.Context, app_id: AppId, json: Json = False) -> None:
+    """Replace the key and secret of an app, as after a leak, and print the new ones.
+
+    The old pair and the bearer token are refused from the next request on. Access tokens stay, and
+    work with the new key.
+    """
+    with open_folder(context) as folder:
+        find_app(folder, app_id)
+        new = rotate_consumer(folder.registry, folder.keyring, app_id=app_id)
+    note = f"The bearer token has ended. A new one: openengagement token bearer {app_id}"
+    show(_keys(new), as_json=json, notes=(note,))
 
 
 @app.command("enable")
@@ -123,6 +132,14 @@ def resume_app(context: typer.Context, app_id: AppId, json: Json = False) -> Non
     """End the suspension of an App ID. Its tokens work again."""
     _decide(context, app_id, values={"suspended": False})
     show({"app_id": str(app_id), "suspended": False}, as_json=json)
+
+
+def _keys(app: NewApp) -> dict[str, str]:
+    return {
+        "app_id": str(app.app_id),
+        "consumer_key": app.consumer_key,
+        "consumer_secret": app.consumer_secret,
+    }
 
 
 def _decide(context: typer.Context, app_id: int, *, values: dict[str, bool | int | None]) -> App:

@@ -18,6 +18,7 @@ from openengagement.cli.common import (
     show,
 )
 from openengagement.damage import Inspection
+from openengagement.data_folder import measure_disk
 from openengagement.engagement.types import format_time
 from openengagement.ingest.sources.counting_listener import is_listening, list_sockets
 from openengagement.limits.opening import check_limits
@@ -62,8 +63,7 @@ def check(context: typer.Context, json: Json = False) -> None:
 
 def inspect_folder(data: Path) -> Inspection:
     """Verify every file of a data folder, and show the progress."""
-    size = sum(512 * path.stat().st_blocks for path in data.rglob("*") if path.is_file())
-    settings = read_settings()
+    size, settings = measure_disk(data).data_bytes, read_settings()
     columns = (
         TextColumn("checking"),
         BarColumn(),

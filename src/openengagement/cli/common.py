@@ -13,13 +13,19 @@ from sqlalchemy.exc import DBAPIError
 
 from openengagement.clock import Clock, SystemClock
 from openengagement.damage import OnDamage, ignore_damage
-from openengagement.data_folder import DataFolder, open_data_folder
+from openengagement.data_folder import DataFolder, is_data_folder, open_data_folder
 from openengagement.engagement.types import ID_MAX, format_time, parse_id
 from openengagement.errors import StoreDamaged, StoreUnavailable, Unavailable
 from openengagement.files import UnusableFile
 from openengagement.registry.accounts import Account
 from openengagement.registry.apps import App
-from openengagement.settings import ENV_PREFIX, Settings, SettingsError, load_settings
+from openengagement.settings import (
+    DATA_VARIABLE,
+    ENV_PREFIX,
+    Settings,
+    SettingsError,
+    load_settings,
+)
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -57,15 +63,24 @@ def refuse_shared_registry(command: str) -> None:
 
 @contextmanager
 def open_folder(
-    context: typer.Context, *, restoring: bool = False, on_damage: OnDamage = ignore_damage
+    context: typer.Context,
+    *,
+    existing: bool = False,
+    restoring: bool = False,
+    on_damage: OnDamage = ignore_damage,
 ) -> Iterator[DataFolder]:
     """Open the command's data folder for the block. Failures end the command with a message.
 
-    Only the command that restores a backup sets `restoring`. All others are refused until it has
-    finished.
+    With `existing`, it must exist; otherwise it is created. Only the command that restores a backup
+    sets `restoring`. All others are refused until it has finished.
     """
     data: Path = context.obj
     settings = read_settings()
+    if existing and not settings.registry and not is_data_folder(data):
+        fail(
+            f"{data.resolve()} is not a data folder; name the right one with --data or "
+            f"{DATA_VARIABLE}. `serve` and `account add` create a new one"
+        )
     with (
         failures_shown(data),
         closing(

@@ -2,8 +2,8 @@
 
 import os
 import resource
-import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,13 +14,21 @@ import typer
 from sqlalchemy.exc import DBAPIError
 
 from openengagement.cli.common import CLOCK, Json
-from openengagement.data_folder import KEY_FILE, DataFolder, open_data_folder
+from openengagement.data_folder import (
+    KEY_FILE,
+    DataFolder,
+    measure_disk,
+    open_data_folder,
+    read_last_backup,
+)
 from openengagement.engagement.permissions import Role
+from openengagement.engagement.types import DAY_S
 from openengagement.errors import StoreUnavailable
 from openengagement.files import UnusableFile
 from openengagement.ingest.sources.counting_listener import is_hung, is_listening, list_sockets
 from openengagement.limits.opening import open_limits
 from openengagement.registry.deliveries import DeliveryState
+from openengagement.setting_kinds import THIS_MACHINE
 from openengagement.settings import (
     ENV_PREFIX,
     REGISTRY_FILE,
@@ -33,6 +41,7 @@ from openengagement.stores.opening import read_status
 
 _ROOM_BYTES: Final = 1 << 30
 _FILES_MIN: Final = 4096
+_BACKUP_MAX_S: Final = 2 * DAY_S
 _MOUNTS: Final = Path("/proc/mounts")
 _NETWORK: Final = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "ceph", "glusterfs")
 _FAILURES: Final = (UnusableFile, OSError, StoreUnavailable, DBAPIError)
@@ -101,6 +110,8 @@ def examine(data: Path) -> Iterator[Finding]:
     yield from _examine_disk(data)
     yield from _examine_servers(data)
     yield from _examine_content(data, settings)
+    if not settings.registry and (data / REGISTRY_FILE).exists():
+        yield from _examine_backup(data)
 
 
 def _examine_network(settings: Settings) -> Iterator[Finding]:
@@ -116,6 +127,19 @@ def _examine_network(settings: Settings) -> Iterator[Finding]:
             Level.OK,
             "plain HTTP is answered on this machine only; other machines need TLS from --tls-cert, "
             f"or from a proxy that {ENV_PREFIX}TRUSTED_PROXIES names",
+        )
+    if any(network.prefixlen == 0 for network in settings.proxies):
+        yield Finding(
+            Level.WARNING,
+            "every client is trusted as a proxy, so it can hide its address, and claim TLS",
+            f"Name only the addresses of your proxies in {ENV_PREFIX}TRUSTED_PROXIES.",
+        )
+    if settings.metrics_address and settings.metrics_address[0] not in THIS_MACHINE:
+        yield Finding(
+            Level.WARNING,
+            f"the metrics at {settings.metrics} have no authentication, and other machines may "
+            "read them",
+            f"Set {ENV_PREFIX}METRICS to 127.0.0.1:9464, or let only Prometheus reach it.",
         )
     if settings.replay_protection == "off":
         yield Finding(
@@ -154,6 +178,13 @@ def _examine_folder(data: Path) -> Iterator[Finding]:
         )
     elif not os.access(data, os.W_OK | os.X_OK):
         yield Finding(Level.PROBLEM, f"{data} cannot be written", "Change its mode to 0700.")
+    if (other := _find_other_owner(data, status.st_uid)) is not None:
+        yield Finding(
+            Level.PROBLEM,
+            f"{other} does not belong to the user of the folder, as after a command that ran as "
+            "root; the server may be unable to use it",
+            f"As root: chown --recursive --reference={data} {data}",
+        )
     for path in (data, key):
         if path.exists() and path.stat().st_mode & 0o077:
             mode = "0700" if path.is_dir() else "0600"
@@ -162,6 +193,15 @@ def _examine_folder(data: Path) -> Iterator[Finding]:
                 f"other users of this machine may enter or read {path}",
                 f"chmod {mode} {path}",
             )
+
+
+def _find_other_owner(data: Path, owner: int) -> Path | None:
+    """Return a file of the folder that belongs to another user. Files may be removed meanwhile."""
+    for path in data.rglob("*"):
+        with suppress(FileNotFoundError):
+            if path.lstat().st_uid != owner:
+                return path
+    return None
 
 
 def _examine_disk(data: Path) -> Iterator[Finding]:
@@ -178,8 +218,8 @@ def _examine_disk(data: Path) -> Iterator[Finding]:
             f"{data} is in memory ({kind}) and is lost when the machine restarts",
             "Move the folder to a disk.",
         )
-    free = shutil.disk_usage(data).free
-    used = sum(512 * path.stat().st_blocks for path in data.rglob("*") if path.is_file())
+    disk = measure_disk(data)
+    free, used = disk.free_bytes, disk.data_bytes
     level = Level.WARNING if free < max(_ROOM_BYTES, 2 * used) else Level.OK
     remedy = "Compaction, pruning and erasure write files anew: keep twice the folder's size free."
     text = f"the folder has {used / 2**20:,.0f} MiB, and {free / 2**20:,.0f} MiB are free"
@@ -194,6 +234,19 @@ def _file_system(path: Path) -> str:
     mounts = (line.split()[1:3] for line in _MOUNTS.read_text().splitlines())
     found = [(len(point), kind) for point, kind in mounts if point in folders]
     return max(found)[1] if found else ""
+
+
+def _examine_backup(data: Path) -> Iterator[Finding]:
+    last_s = read_last_backup(data)
+    remedy = (
+        "openengagement backup FOLDER makes one. Make one daily: docs/lifecycle.md, under "
+        '"Scheduled backups".'
+    )
+    if last_s is None:
+        yield Finding(Level.WARNING, "no backup of this folder was made yet", remedy)
+    elif CLOCK.now_s() - last_s > _BACKUP_MAX_S:
+        days = (CLOCK.now_s() - last_s) / DAY_S
+        yield Finding(Level.WARNING, f"the last backup is {days:.0f} days old", remedy)
 
 
 def _examine_servers(data: Path) -> Iterator[Finding]:

@@ -61,7 +61,7 @@ def rotate(
     """
     data: Path = context.obj
     in_file = not read_settings().server_keys
-    with open_folder(context) as folder, _only_rotation(data):
+    with open_folder(context, existing=True) as folder, _only_rotation(data):
         database = folder.registry.database
         keyring: Keyring = add_key(data / KEY_FILE) if in_file else folder.keyring
 

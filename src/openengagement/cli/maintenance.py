@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from openengagement.cli.common import Json, fail, now_s, open_folder, show
-from openengagement.data_folder import KEY_FILE, DataFolder
+from openengagement.data_folder import KEY_FILE, DataFolder, note_backup
 from openengagement.engagement.types import DAY_S, HOUR_S, format_time, hour_of
 from openengagement.errors import StoreUnavailable
 from openengagement.files import copy_private, sync_folder
@@ -39,12 +39,13 @@ def backup(
     if not data.is_dir():
         fail(f"{data} is not a folder; name the data folder with --data")
     partial = target.with_name(f"{target.name}.partial")
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         try:
             _copy(folder, data, target=partial)
             if target.exists():
                 target.rmdir()
             partial.rename(target)
+            note_backup(data)
         except (OSError, StoreUnavailable) as error:
             shutil.rmtree(partial, ignore_errors=True)
             fail(f"{target}: {error}; nothing was copied")

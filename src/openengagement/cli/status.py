@@ -6,8 +6,8 @@ from typing import Any
 
 import typer
 
-from openengagement.cli.common import Json, open_folder, read_settings, show
-from openengagement.data_folder import measure_disk
+from openengagement.cli.common import Json, open_folder, read_settings, show, show_time
+from openengagement.data_folder import measure_disk, read_last_backup
 from openengagement.ingest.sources.counting_listener import is_hung, is_listening, list_sockets
 from openengagement.stores.opening import read_status
 
@@ -16,7 +16,7 @@ def status(context: typer.Context, json: Json = False) -> None:
     """Show what the data folder and its databases hold, and how many servers run on the folder."""
     data: Path = context.obj
     fields: dict[str, Any] = {"version": version("openengagement"), "data": str(data.resolve())}
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         sockets = [address for address in list_sockets(data) if is_listening(address)]
         fields["servers_running"] = len(sockets)
         fields["counting_processes_hung"] = sum(map(is_hung, sockets))
@@ -29,5 +29,6 @@ def status(context: typer.Context, json: Json = False) -> None:
             problems = read_status(settings)["problems"]
             fields["cluster_problems"] = problems if json else "; ".join(problems) or "none"
     disk = measure_disk(data)
+    fields["last_backup"] = show_time(read_last_backup(data)) or (None if json else "none")
     fields |= {"bytes": disk.data_bytes, "bytes_free": disk.free_bytes}
     show(fields, as_json=json)

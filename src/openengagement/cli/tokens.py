@@ -54,7 +54,7 @@ def list_tokens(
     json: Json = False,
 ) -> None:
     """List the access tokens: the app, the account, and when it was last used. Print no secret."""
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         account_id = find_account(folder, account).id if account else None
         tokens = folder.registry.grants.list_tokens(app_id=app_id, account_id=account_id)
     rows = [

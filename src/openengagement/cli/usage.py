@@ -20,7 +20,7 @@ def usage(
         chosen = parse_month(month) if month else month_of(now_s())
     except ValueError as error:
         fail(str(error))
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         apps = folder.registry.usage.read_month(chosen)
     rows = [
         {

@@ -186,9 +186,14 @@ DISK_BYTES: Final = Gauge("disk_bytes", "Size of the disk of the data folder.", 
 LIMIT_ENTRIES: Final = Gauge(
     "limit_entries", "Used nonces and rate limit windows in the data folder.", largest=True
 )
+LAST_BACKUP: Final = Gauge(
+    "last_backup_timestamp_seconds",
+    "When the last backup of the data folder ended, in Unix time; 0 without one.",
+    largest=True,
+)
 MEASURED: Final = Gauge(
     "measured_timestamp_seconds",
-    "When the last five were measured, in Unix time.",
+    "When the last six were measured, in Unix time.",
     largest=True,
 )
 

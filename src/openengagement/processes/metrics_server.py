@@ -134,8 +134,9 @@ def _accept(listener: socket.socket, scrapes: Scrapes) -> None:
     def serve(connection: socket.socket) -> None:
         try:
             with connection, suppress(OSError):
+                head = _read_head(connection, deadline_s=time.monotonic() + _TIMEOUT_S)
                 connection.settimeout(_TIMEOUT_S)
-                connection.sendall(_answer(_read_head(connection), scrapes))
+                connection.sendall(_answer(head, scrapes))
                 # A worker that was forked just now may have the connection too: end it for both.
                 connection.shutdown(socket.SHUT_RDWR)
         finally:
@@ -154,9 +155,17 @@ def _accept(listener: socket.socket, scrapes: Scrapes) -> None:
         threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
 
-def _read_head(connection: socket.socket) -> bytes:
+def _read_head(connection: socket.socket, *, deadline_s: float) -> bytes:
+    """Read the head of a request until a monotonic time, however slowly it arrives.
+
+    Raises:
+        TimeoutError
+    """
     head = b""
     while b"\r\n\r\n" not in head and len(head) < _HEAD_MAX_BYTES:
+        if (left_s := deadline_s - time.monotonic()) <= 0:
+            raise TimeoutError
+        connection.settimeout(left_s)
         part = connection.recv(_HEAD_MAX_BYTES)
         if not part:
             break

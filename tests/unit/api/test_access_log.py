@@ -12,9 +12,9 @@ from openengagement.api.access_log import AccessLog
 SECRET = "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw"
 
 
-def request(number, path="/insights/engagement/totals", method="POST"):
+def request(number, path="/insights/engagement/totals", method="POST", peer="203.0.113.9"):
     request_id = f"{number:016x}"
-    return SimpleNamespace(path=path, method=method, peer="203.0.113.9", request_id=request_id)
+    return SimpleNamespace(path=path, method=method, peer=peer, request_id=request_id)
 
 
 @pytest.fixture
@@ -89,6 +89,21 @@ def test_many_lines_are_written_before_they_take_much_memory(log, monkeypatch):
 )
 def test_ids_and_long_words_are_not_logged(log, path, shown):
     assert log("on", 200, path=path)[0]["path"] == shown
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("/\x9b31m", "/%9B31m"),  # CSI as one byte
+        ("/\x1b[2J", "/%1B[2J"),
+        ("/a\nb\r", "/a%0Ab%0D"),
+        ("/\x7f\x85", "/%7F%85"),
+        ("/caf\xe9%20", "/caf%E9%20"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_escaped(log, sent, shown):
+    (line,) = log("on", 404, path=sent, peer=sent)
+    assert (line["path"], line["peer"]) == (shown, shown)
 
 
 def test_long_paths_do_not_fill_the_memory(log):
