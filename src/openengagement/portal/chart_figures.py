@@ -96,7 +96,8 @@ class Times:
 class Chart:
     """A chart's figures: one row per part of time, with one number per column.
 
-    The window is that of the API's answer.
+    The window is that of the API's answer. `unavailable`, `too_old` and `foreign` are ids; a foreign
+    Tweet is somebody else's.
     """
 
     window_start_s: float
@@ -108,7 +109,7 @@ class Chart:
     total: Number
     unavailable: list[str]
     too_old: list[str]
-    errors: list[str]
+    foreign: list[str]
 
     def is_running(self, now_s: float) -> bool:
         """Whether the last part of time is not over."""
@@ -118,6 +119,7 @@ class Chart:
 def shape_chart(query: ChartQuery, answer: Mapping[str, Any], *, zone: Zone = UTC_ZONE) -> Chart:
     """Build a chart from the API's answer to `build_request`."""
     too_old = set(answer.get(_TOO_OLD_FOR_VIEWS, ()))
+    unavailable = list(answer.get("unavailable_tweet_ids", ()))
     trees = answer["chart"] if query.per_tweet else {"": answer["chart"]}
     times = _read_times(next(iter(trees.values()))[query.types[0]], query, zone=zone)
     columns = [
@@ -137,9 +139,11 @@ def shape_chart(query: ChartQuery, answer: Mapping[str, Any], *, zone: Zone = UT
         rows=list(zip(*columns, strict=True)),
         ranking=sort_by_number(ranking, [rank.value for rank in ranking]),
         total=_fold(query, answer["total"]),
-        unavailable=list(answer.get("unavailable_tweet_ids", ())),
+        unavailable=unavailable,
         too_old=sorted(too_old),
-        errors=list(answer.get("errors", ())),
+        foreign=[
+            each for each in query.tweet_ids if each not in {*answer["ranking"], *unavailable}
+        ],
     )
 
 

@@ -57,7 +57,7 @@ class Overview:
         view, path = _kept(request.query, period), request.base + PATH
         context: dict[str, Any] = {
             "title": request.titled(_("Overview"), _("Overview")),
-            "scripts": ("page.js", "overview.js"),
+            "scripts": ("page.js", "overview.js", "heat_map.js"),
             "pictures": True,
             **_controls(view, period, path=path),
         }

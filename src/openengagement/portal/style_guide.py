@@ -9,10 +9,12 @@ from starlette.responses import Response
 
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.portal.bar_charts import BarChart, draw_bars, draw_spark
-from openengagement.portal.overview_figures import make_bars, make_heat, make_values
+from openengagement.portal.charts import SCRIPTS
+from openengagement.portal.overview_figures import Heat, make_bars, make_heat, make_values
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.periods import Period, list_periods, read_period
 from openengagement.portal.rendering import PageRenderer
+from openengagement.portal.sample_charts import make_comparisons
 from openengagement.portal.series import RATE
 from openengagement.portal.tweet_views import TweetView
 
@@ -41,13 +43,14 @@ class StyleGuide:
         wordless = replace(tweet, name="20", text="")
         context: dict[str, Any] = {
             "title": "Style guide",
-            "scripts": ("page.js",),
+            "scripts": (*SCRIPTS, "heat_map.js"),
             "colours": _COLOURS,
             "type_scale": _TYPE,
             "spaces": _SPACE,
             "charts_shown": _draw_charts(now_s),
             "spark": draw_spark(make_values("favorites", month, hours=_hours(month))),
-            "heat": make_heat(month, _hours(month)),
+            "heats": _make_heats(month),
+            "comparisons": make_comparisons(now_s),
             "tweets": (tweet, wordless),
             "app": {"owner": "alice", "website": "https://example.com"},
             "period": read_period({"period": "custom"}, now_s=now_s, floor_s=0),
@@ -70,6 +73,19 @@ def _draw_charts(now_s: float) -> dict[str, BarChart]:
         "Bars of days": draw("28d", "favorites"),
         "Many bars": draw("90d", "favorites"),
         "A rate": draw("28d", RATE),
+    }
+
+
+def _make_heats(period: Period) -> dict[str, Heat | None]:
+    """Make a heat map with a daily rhythm, one with a single peak, and none for a lack of hours."""
+    hours = _hours(period)
+    peak, few = np.zeros_like(hours) + 1, np.zeros_like(hours)
+    peak[200] = 100
+    few[:9] = 1
+    return {
+        "A daily rhythm": make_heat(period, hours),
+        "A single peak": make_heat(period, peak),
+        "Too few hours": make_heat(period, few),
     }
 
 

@@ -12,7 +12,7 @@ if (picked) {
     picked.textContent = !number ? hint
       : over ? gettext("%(count)s picked: remove %(more)s", { count: number, more: number - most })
       : gettext("%(count)s of at most %(most)s picked", { count: number, most });
-    picked.parentElement.classList.toggle("over", over);
+    picked.closest(".tray").classList.toggle("over", over);
     compare.disabled = !number || over; // `picked` says why
   };
   // Ticks are part of the view: links, forms and the address keep them.
