@@ -96,8 +96,8 @@ class Times:
 class Chart:
     """A chart's figures: one row per part of time, with one number per column.
 
-    The window is that of the API's answer. `unavailable`, `too_old` and `foreign` are ids; a foreign
-    Tweet is somebody else's.
+    The window is that of the API's answer. `unavailable`, `too_old` and `foreign` are ids; a
+    foreign Tweet is somebody else's.
     """
 
     window_start_s: float

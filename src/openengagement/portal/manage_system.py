@@ -176,7 +176,7 @@ def list_erasure_notices(unfinished: Sequence[int]) -> Iterator[str]:
         yield ngettext(
             "%(count)s erased account still has {tweets}. Repeat its erasure with: openengagement "
             "account remove ID",
-            "%(count)s erased accounts still have {tweets}. Repeat each erasure with: openengagement "
-            "account remove ID",
+            "%(count)s erased accounts still have {tweets}. Repeat each erasure with: "
+            "openengagement account remove ID",
             len(unfinished),
         )
