@@ -188,7 +188,8 @@ def test_the_tray_has_two_rows_on_a_phone(new_session, greta, locale):
     session = new_session(**POCKET, locale=locale)
     page = sign_in_any(session)
     rows = """tray => {
-      const boxes = [...tray.querySelectorAll("p, a, button")].map((each) => each.getBoundingClientRect());
+      const boxOf = (each) => each.getBoundingClientRect();
+      const boxes = [...tray.querySelectorAll("p, a, button")].map(boxOf);
       const middles = boxes.map((box) => Math.round((box.top + box.bottom) / 2 / 8));
       return [new Set(middles).size, tray.offsetHeight];
     }"""
