@@ -58,8 +58,9 @@ def test_few_days_are_stacked_bars(calm, tmp_path):
     page.locator("#chart").focus()
     page.keyboard.press("Home")
     expect(page.locator("#legend output")).to_have_text(figures_of(page, 0))
-    expect(page.locator(".chart-tip")).to_be_visible()
-    expect(page.locator("#chart + p[role=status]")).not_to_be_empty()
+    whole = sum(int(text.replace(",", "")) for text in figures_of(page, 0))
+    expect(page.locator(".chart-tip span").last).to_have_text(f"Sum {whole:,}")
+    expect(page.locator("#chart + p[role=status]")).to_contain_text(f", Sum {whole:,}")
     page.keyboard.press("Escape")
     box = page.locator("#chart .u-over").bounding_box()
     for x, row in ((2, 0), (box["width"] - 2, -1)):

@@ -117,7 +117,14 @@ function drawChart(holder, figures, $) {
       entry.value.textContent = index == null ? "" : figures.shown(index, column);
     });
     if (index == null) tip.hide();
-    else tip.show(timeAt(index), valuesAt(index), plot.valToPos(times[index], "x"));
+    else tip.show(timeAt(index), valuesAt(index), { left: plot.valToPos(times[index], "x"), sum: sumAt(index) });
+  }
+
+  // The sum of the visible parts of a whole; nothing for lines.
+  function sumAt(index) {
+    if (!stacked) return "";
+    const parts = figures.data.slice(1).filter((_, column) => !hidden.has(column));
+    return formatNumber(parts.reduce((sum, column) => sum + (column[index] ?? 0), 0));
   }
 
   // The values of the visible lines at a time, the greatest first.
@@ -141,7 +148,9 @@ function drawChart(holder, figures, $) {
     else if (event.key in moves) {
       const index = Math.max(0, Math.min(last, moves[event.key]));
       plot.setCursor({ left: plot.valToPos(times[index], "x"), top: 0 });
-      tip.say(`${timeAt(index)}: ${valuesAt(index).map(({ name, text }) => `${name} ${text}`).join(", ")}`);
+      const values = valuesAt(index).map(({ name, text }) => `${name} ${text}`);
+      const sum = stacked ? [`${gettext("Sum")} ${sumAt(index)}`] : [];
+      tip.say(`${timeAt(index)}: ${[...values, ...sum].join(", ")}`);
     } else return;
     event.preventDefault();
   });

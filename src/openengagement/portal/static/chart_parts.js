@@ -21,7 +21,7 @@ function addTooltip(holder) {
     element,
     hide: () => { element.hidden = true; },
     say: (text) => { spoken.textContent = text; },
-    show: (title, values, left) => {
+    show: (title, values, { left, sum }) => {
       const rows = values.slice(0, TIP_LINES).map(({ name, column, text }) => {
         const row = document.createElement("span");
         row.className = `hue-${column % HUES}`;
@@ -30,6 +30,11 @@ function addTooltip(holder) {
       });
       const more = values.length - TIP_LINES;
       if (more > 0) rows.push(line("span", ngettext("and %(count)s more", "and %(count)s more", more)));
+      if (sum) {
+        const row = document.createElement("span");
+        row.append(line("i", gettext("Sum")), " ", line("b", sum));
+        rows.push(row);
+      }
       element.replaceChildren(line("b", title), ...rows);
       element.hidden = false;
       const width = element.parentElement.clientWidth;
