@@ -32,11 +32,12 @@ if (zoned && !("chosen" in zoned.dataset) && zone && zone !== zoned.dataset.zone
 
 const local = formatTime({ dateStyle: "medium", timeStyle: "short" });
 for (const time of document.querySelectorAll("time[datetime]")) {
-  if (time.closest("main.sheet, main.broad")) { // an author's lists: one time each, and UTC on demand
+  if (time.closest("main.sheet")) { // an author's lists: one time each, and UTC on demand
     time.title = time.textContent;
     time.textContent = local.format(new Date(time.dateTime));
     continue;
   }
+  if (new Date(time.dateTime).getTimezoneOffset() === 0) continue; // it is as late there as in UTC
   const small = document.createElement("span");
   small.className = "local";
   small.textContent = gettext("%(time)s your time", { time: local.format(new Date(time.dateTime)) });
