@@ -170,6 +170,42 @@ def test_an_account_without_a_password_gets_no_secret(server, newcomer):
     assert "You sign in through a provider" in page.html
 
 
+def test_nobody_else_sees_a_secret_that_waits(server, newcomer):
+    """Somebody who knows the password looks before the owner turns the second factor on."""
+    with server.person(newcomer.screen_name) as attacker:
+        attacker.sign_in()
+        seen = attacker.open(FACTOR).text("secret")
+        planted = attacker.http.cookies["oe_factor"]
+        newcomer.http.cookies.set("oe_factor", planted, domain="127.0.0.1", path="/")
+        secret, _ = turn_on(newcomer)
+        assert secret != seen
+        forget_steps(server)
+        page = begin(attacker)
+        assert finish(attacker, page, code_now(seen)).status == 403
+        assert not is_in(attacker)
+
+
+def test_a_new_session_gets_a_new_secret(newcomer):
+    first = newcomer.open(FACTOR).text("secret")
+    newcomer.sign_in(newcomer.open("/sign-in"))
+    assert newcomer.open(FACTOR).text("secret") != first
+
+
+def test_a_page_that_was_open_for_too_long_shows_another_secret(newcomer):
+    page = newcomer.open(FACTOR)
+    code = code_now(page.text("secret"))
+    newcomer.http.cookies.delete("oe_factor", domain="127.0.0.1", path="/")
+    again = submit_factor(newcomer, page, password=PASSWORD, code=code)
+    assert (again.status, "another secret now" in again.html) == (409, True)
+    assert again.text("secret") != page.text("secret")
+    code = code_now(again.text("secret"))
+    assert submit_factor(newcomer, again, password=PASSWORD, code=code).status == 200
+
+
+def test_a_secret_in_use_does_not_wait_any_more(secured, newcomer):
+    assert "oe_factor" not in newcomer.http.cookies
+
+
 def test_a_waiting_secret_is_not_asked_for(server, newcomer):
     first = newcomer.open(FACTOR).text("secret")
     assert newcomer.open(FACTOR).text("secret") == first

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from openengagement.auth.keyring import KeyFileError, Keyring
+from openengagement.language.languages import load_language
 from openengagement.notifications.message import Message, Result, sign_message
 from openengagement.registry.deliveries import MAIL
 from openengagement.registry.registry import Registry
@@ -68,4 +69,11 @@ def _make_mailer(settings: Settings) -> "Mailer | None":
         return None
     from openengagement.notifications.mailing import Mailer  # noqa: PLC0415
 
-    return Mailer(server, settings.mail_from, settings.mail_receivers, settings.platform_name)
+    code = settings.page_languages[0]
+    return Mailer(
+        server,
+        settings.mail_from,
+        settings.mail_receivers,
+        settings.platform_name,
+        load_language(code, settings.platform_nouns.get(code)),
+    )
