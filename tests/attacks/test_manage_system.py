@@ -1,8 +1,8 @@
 """The console's system, platform keys, accounts and audit search: right figures, managers only."""
 
-import pytest
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 
 from support.cli import call_command
 from support.flows import add_manager

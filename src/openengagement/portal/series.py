@@ -194,6 +194,7 @@ class Chart:
 
     `times` are days or hours in UTC, `2026-11-21` or `2026-11-21 09:00`. `start_s` is the first of
     them in Unix seconds, and `step_s` their distance. The window is that of the API's answer.
+    `unavailable`, `too_old` and `foreign` are ids; a foreign Tweet is somebody else's.
     """
 
     window_start_s: float
@@ -207,12 +208,13 @@ class Chart:
     total: Number
     unavailable: list[str]
     too_old: list[str]
-    errors: list[str]
+    foreign: list[str]
 
 
 def shape_chart(query: ChartQuery, answer: Mapping[str, Any]) -> Chart:
     """Build a chart from the API's answer to `build_request`."""
     too_old = set(answer.get(_TOO_OLD_FOR_VIEWS, ()))
+    unavailable = list(answer.get("unavailable_tweet_ids", ()))
     trees = answer["chart"] if query.per_tweet else {"": answer["chart"]}
     times = _read_times(next(iter(trees.values()))[query.types[0]], hourly=query.hourly)
     columns = [
@@ -235,9 +237,11 @@ def shape_chart(query: ChartQuery, answer: Mapping[str, Any]) -> Chart:
         rows=list(zip(*columns, strict=True)),
         ranking=sort_by_number(ranking, [rank.value for rank in ranking]),
         total=_fold(query, answer["total"]),
-        unavailable=list(answer.get("unavailable_tweet_ids", ())),
+        unavailable=unavailable,
         too_old=sorted(too_old),
-        errors=list(answer.get("errors", ())),
+        foreign=[
+            each for each in query.tweet_ids if each not in {*answer["ranking"], *unavailable}
+        ],
     )
 
 

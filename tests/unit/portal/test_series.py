@@ -171,12 +171,13 @@ def test_a_tweet_too_old_for_video_views_has_no_figures():
         {"video_views": "7"},
         unsupported_for_video_views_tweet_ids=["5"],
         unavailable_tweet_ids=["9"],
-        errors=["more"],
+        errors=["Forbidden to access tweets: 8"],
     )
-    chart = shape_chart(chart_query(metric="video_views", start="2026-11-20"), response)
+    query = chart_query(metric="video_views", start="2026-11-20", tweet_ids="5,6,8,9")
+    chart = shape_chart(query, response)
     assert chart.rows == [(None, 7)]
     assert chart.ranking == [Rank("6", 7), Rank("5", None)]
-    assert (chart.too_old, chart.unavailable, chart.errors) == (["5"], ["9"], ["more"])
+    assert (chart.too_old, chart.unavailable, chart.foreign) == (["5"], ["9"], ["8"])
 
 
 def test_the_line_of_a_single_tweet_is_named_by_its_id():

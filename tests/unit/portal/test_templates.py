@@ -618,7 +618,7 @@ def chart_of(text):
         total=1,
         unavailable=[text],
         too_old=[text],
-        errors=[text],
+        foreign=[text],
     )
     return REFUSED_CHART | {
         "faults": {},
