@@ -86,7 +86,7 @@ def test_an_answer_in_the_console_that_is_cut_is_small(oauth, alice, app_page):
     page = alice.open(f"{app_page}/console")
     form = page.form_with("tweet_ids", "body", action=f"{app_page}/console")
     page = alice.submit(page, form, endpoint="historical", body=json.dumps(body))
-    assert "The first 20,000 characters" in page.html
+    assert "The answer is longer." in page.html
     assert weigh_answer(oauth, alice, page.response) < BYTES_MAX
 
 
