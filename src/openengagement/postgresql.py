@@ -5,7 +5,7 @@ a third of the processor's time.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
@@ -121,6 +121,11 @@ def connect(url: str, *, application_name: str = "openengagement") -> psycopg.Co
     """
     options = {**_OPTIONS, "application_name": application_name}
     return psycopg.connect(url, autocommit=True, **options)
+
+
+def write_array(ids: Iterable[int]) -> str:
+    """Write an array of PostgreSQL. The driver takes ten times as long for each of its elements."""
+    return f"{{{','.join(map(str, ids))}}}"
 
 
 def seal_tables(db: psycopg.Connection[Any], tables: Sequence[str], *, reason: str) -> None:

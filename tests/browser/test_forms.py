@@ -243,3 +243,18 @@ def test_ticks_and_choices_stay_when_another_form_is_sent(session, console, serv
     expect(page.locator("#days")).to_have_value("9")
     expect(page.locator("[name=scope_usage]")).not_to_be_checked()
     expect(page.locator("[name=scope_events]")).to_be_checked()
+
+
+def test_a_form_that_met_an_error_of_the_server_is_there_again_on_the_way_back(session):
+    page = enter(session, "/portal/new")
+    page.get_by_label("Name").fill("Sent too early")
+    page.get_by_label("Read and write").first.check()
+    page.route("**/portal/new", lambda sent: sent.fulfill(status=503, body="Wait a few seconds."))
+    page.get_by_role("button", name="Create the app").click()
+    expect(page.get_by_text("Wait a few seconds.")).to_be_visible()
+    page.unroute("**/portal/new")
+    page.go_back()
+    expect(page.get_by_label("Name")).to_have_value("Sent too early")
+    expect(page.get_by_label("Read and write").first).to_be_checked()
+    page.reload()
+    session.monitor.errors.clear()  # the browser reports the 503

@@ -73,12 +73,11 @@ class TweetViews:
         words = text.casefold().split()
         if not words:
             return tweets
-        contents = self._tweets.read_contents([tweet.tweet_id for tweet in tweets])
-        return [
-            tweet
-            for tweet in tweets
-            if _matches(tweet, contents.get(tweet.tweet_id, _NO_CONTENT), words=words)
-        ]
+        texts = self._tweets.read_texts([tweet.tweet_id for tweet in tweets])
+        found = [(tweet, texts.get(tweet.tweet_id, "").casefold()) for tweet in tweets]
+        for word in words:
+            found = _keep_matching(found, word)
+        return [tweet for tweet, _ in found]
 
     def _view(self, tweet: Tweet, content: TweetContent, *, name: str) -> TweetView:
         url = content.url or self._url_template.replace("{id}", str(tweet.tweet_id))
@@ -95,14 +94,14 @@ class TweetViews:
         )
 
 
-def _matches(tweet: Tweet, content: TweetContent, *, words: Sequence[str]) -> bool:
-    text = content.text.casefold()
-    return all(word in text or _is_id_or_day(tweet, word) for word in words)
+def _keep_matching(pairs: Sequence[tuple[Tweet, str]], word: str) -> list[tuple[Tweet, str]]:
+    """Keep the pairs of a Tweet and its text that match a word. There may be 50,000 of them."""
+    if word[0].isdigit():
+        return [each for each in pairs if word in each[1] or _is_id_or_day(each[0], word)]
+    return [each for each in pairs if word in each[1]]
 
 
 def _is_id_or_day(tweet: Tweet, word: str) -> bool:
-    if not word[0].isdigit():
-        return False
     if len(word) > _YEAR_LENGTH and "-" in word:
         return utc_datetime(tweet.created_at_s).date().isoformat().startswith(word)
     return word == str(tweet.tweet_id)

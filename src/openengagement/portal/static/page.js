@@ -56,7 +56,8 @@ for (const form of document.querySelectorAll("form[method=post]")) {
 }
 
 // A form leads to another page. What was typed in the other forms comes back where they are shown
-// again, in this tab. Passwords and codes are not kept, and nothing is kept for another person.
+// again, in this tab; so does the sent form for somebody who goes back, as after an error of the
+// server. Passwords and codes are not kept, and nothing is kept for another person.
 const KEPT_MS = 15 * 60_000;
 const PRIVATE = ["password", "hidden", "file", "submit", "button"];
 const person = document.querySelector(".who .name")?.textContent ?? "";
@@ -70,7 +71,8 @@ const isChanged = (control) => isTick(control) ? control.checked !== control.def
   : control.value !== control.defaultValue;
 let sentForm = null;
 const kept = JSON.parse(sessionStorage.getItem("typed") ?? "{}");
-const typed = kept.person === person && Date.now() < kept.until ? kept.typed : {};
+const isBack = performance.getEntriesByType("navigation")[0]?.type === "back_forward";
+const typed = kept.person !== person || Date.now() > kept.until ? {} : isBack ? { ...kept.typed, ...kept.sent } : kept.typed;
 for (const control of controls) {
   const key = keyOf(control);
   if (!(key in typed)) continue;
@@ -82,11 +84,11 @@ for (const control of controls) {
 }
 addEventListener("submit", (event) => { sentForm = event.target; });
 addEventListener("pagehide", () => {
-  for (const control of controls) {
-    if (control.form === sentForm || !isChanged(control)) continue;
-    typed[keyOf(control)] = isTick(control) ? control.checked : control.value;
+  const sent = {};
+  for (const control of controls.filter(isChanged)) {
+    (control.form === sentForm ? sent : typed)[keyOf(control)] = isTick(control) ? control.checked : control.value;
   }
   const isOver = sentForm && pathOf(sentForm) === "/sign-out";
   if (isOver) sessionStorage.removeItem("typed");
-  else sessionStorage.setItem("typed", JSON.stringify({ person, typed, until: Date.now() + KEPT_MS }));
+  else sessionStorage.setItem("typed", JSON.stringify({ person, typed, sent, until: Date.now() + KEPT_MS }));
 });
