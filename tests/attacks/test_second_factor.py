@@ -185,10 +185,14 @@ def test_nobody_else_sees_a_secret_that_waits(server, newcomer):
         assert not is_in(attacker)
 
 
-def test_a_new_session_gets_a_new_secret(newcomer):
-    first = newcomer.open(FACTOR).text("secret")
+def test_a_new_session_gets_a_new_secret_and_the_page_says_so(newcomer):
+    page = newcomer.open(FACTOR)
+    assert "another secret now" not in page.html
     newcomer.sign_in(newcomer.open("/sign-in"))
-    assert newcomer.open(FACTOR).text("secret") != first
+    again = newcomer.open(FACTOR)
+    assert again.text("secret") != page.text("secret")
+    assert "another secret now" in again.html
+    assert "another secret now" not in newcomer.open(FACTOR).html
 
 
 def test_a_page_that_was_open_for_too_long_shows_another_secret(newcomer):

@@ -125,6 +125,8 @@ class SecondFactorPage:
         assert session is not None, "the page's route demands a sign-in"
         if not self._security.has_password(request) or self._factors.is_on(session.account_id):
             return redirect(SECURITY_PATH)
+        if self._waiting.is_over(request):
+            fault = fault or ("code", _(_NEW_SECRET))
         secret = self._waiting.read(request) or self._waiting.draw(request)
         proposal = self._factors.describe(secret, session.screen_name)
         size, path = draw_qr_code(proposal.uri)

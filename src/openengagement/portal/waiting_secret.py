@@ -40,6 +40,10 @@ class WaitingSecrets:
             return None
         return parcel.secret if 0 <= self._now_s() - parcel.at_s <= LIFETIME_S else None
 
+    def is_over(self, request: PageRequest) -> bool:
+        """Tell whether a secret waited in this browser that waits no longer, or for another session."""
+        return bool(request.cookie(_COOKIE)) and self.read(request) is None
+
     def draw(self, request: PageRequest) -> str:
         """Make a new secret for this session."""
         assert request.session is not None, "the page's route demands a sign-in"

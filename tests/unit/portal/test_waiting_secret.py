@@ -39,6 +39,8 @@ def test_a_secret_waits_in_its_session(keyring):
     assert waiting(keyring).read(Browser("s", cookie)) == secret
     for other in (Browser("another", cookie), Browser("", cookie), Browser("s", "x"), Browser()):
         assert waiting(keyring).read(other) is None
+        assert waiting(keyring).is_over(other) == bool(other.cookie("factor"))
+    assert not waiting(keyring).is_over(Browser("s", cookie))
     waiting(keyring).forget(browser)
     assert browser.set_cookies["factor"] == ("", 0)
 
