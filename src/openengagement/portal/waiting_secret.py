@@ -41,7 +41,7 @@ class WaitingSecrets:
         return parcel.secret if 0 <= self._now_s() - parcel.at_s <= LIFETIME_S else None
 
     def is_over(self, request: PageRequest) -> bool:
-        """Tell whether a secret waited in this browser that waits no longer, or for another session."""
+        """Tell whether this browser has a secret that is too old, or of another session."""
         return bool(request.cookie(_COOKIE)) and self.read(request) is None
 
     def draw(self, request: PageRequest) -> str:
