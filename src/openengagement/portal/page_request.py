@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -11,6 +12,8 @@ from openengagement.http.forms import given_once
 from openengagement.language.current import gettext as _
 from openengagement.registry.sessions import Session
 from openengagement.registry.shares import Share
+
+_KEPT_LENGTH_MAX: Final = 200  # of a parameter that a page's forms keep
 
 
 @dataclass(slots=True)
@@ -78,7 +81,8 @@ class PageRequest:
 
         The actions of a page's forms carry its view, so that it stays after a form.
         """
-        return {name: self.query[name] for name in names if self.query.get(name)}
+        given = ((name, self.query.get(name, "")[:_KEPT_LENGTH_MAX]) for name in names)
+        return {name: text for name, text in given if text}
 
     def cookie(self, name: str) -> str:
         """Return a cookie that the browser sent, empty if it sent none."""
