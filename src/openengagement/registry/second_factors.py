@@ -69,9 +69,9 @@ class SecondFactors:
             # Older versions stored a secret before its first code.
             unconfirmed = _own(account_id) & SECOND_FACTORS.c.confirmed_at_s.is_(None)
             db.execute(SECOND_FACTORS.delete().where(unconfirmed))
-            added = db.execute(self._database.insert_missing(SECOND_FACTORS).values(row))
-            if not added.rowcount:
+            if db.scalar(sa.select(sa.exists().where(_own(account_id)))):
                 return False
+            db.execute(SECOND_FACTORS.insert().values(row))
             rows = [{"account_id": account_id, "code_hash": each} for each in code_hashes]
             db.execute(RECOVERY_CODES.insert(), rows)
             sessions = SESSIONS.c.account_id == account_id
