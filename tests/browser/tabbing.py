@@ -28,14 +28,16 @@ _STOP = """() => {
     return { again: reached.has(element), over: !element || element === document.body };
   }
   reached.add(element);
-  const style = getComputedStyle(element);
   const box = element.getClientRects()[0];
   const front = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
   return {
     again: false,
     over: false,
     html: element.outerHTML.slice(0, 160),
-    ring: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+    ring: [null, "::after"].some((part) => {
+      const style = getComputedStyle(element, part);
+      return style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+    }),
     inFront: Boolean(front) && (element.contains(front) || front.contains(element)
       || element.labels?.[0]?.contains(front)),
   };
@@ -49,11 +51,7 @@ _FOCUSED = """() => {
   const element = document.activeElement;
   const spoken = element.cloneNode(true);
   spoken.querySelectorAll("[aria-hidden]").forEach((each) => each.remove());
-  return [
-    (spoken.textContent ?? "").replace(/\\s+/g, " ").trim(),
-    element.id,
-    getComputedStyle(element).outlineStyle,
-  ];
+  return [(spoken.textContent ?? "").replace(/\\s+/g, " ").trim(), element.id];
 }"""
 
 
@@ -83,8 +81,6 @@ def tab_to(page: Page, name: str, *, most: int = 60) -> None:
     """Press Tab until the control with this text or id has the focus."""
     for _ in range(most):
         page.keyboard.press("Tab")
-        text, id_, ring = page.evaluate(_FOCUSED)
-        assert ring != "none", text
-        if name in (text, id_):
+        if name in page.evaluate(_FOCUSED):
             return
     raise AssertionError(f"Tab never gets to {name}")

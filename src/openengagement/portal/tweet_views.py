@@ -7,6 +7,7 @@ only pictures of allowed hosts are shown.
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -74,10 +75,11 @@ class TweetViews:
         if not words:
             return tweets
         texts = self._tweets.read_texts([tweet.tweet_id for tweet in tweets])
-        found = [(tweet, texts.get(tweet.tweet_id, "").casefold()) for tweet in tweets]
+        folded = [texts.get(tweet.tweet_id, "").casefold() for tweet in tweets]
         for word in words:
-            found = _keep_matching(found, word)
-        return [tweet for tweet, _ in found]
+            matching = _match(tweets, folded, word=word)
+            tweets, folded = [*compress(tweets, matching)], [*compress(folded, matching)]
+        return tweets
 
     def _view(self, tweet: Tweet, content: TweetContent, *, name: str) -> TweetView:
         url = content.url or self._url_template.replace("{id}", str(tweet.tweet_id))
@@ -94,11 +96,12 @@ class TweetViews:
         )
 
 
-def _keep_matching(pairs: Sequence[tuple[Tweet, str]], word: str) -> list[tuple[Tweet, str]]:
-    """Keep the pairs of a Tweet and its text that match a word. There may be 50,000 of them."""
-    if word[0].isdigit():
-        return [each for each in pairs if word in each[1] or _is_id_or_day(each[0], word)]
-    return [each for each in pairs if word in each[1]]
+def _match(tweets: Sequence[Tweet], folded: Sequence[str], *, word: str) -> list[bool]:
+    """Tell which Tweets match a word. There may be 50,000 of them."""
+    if not word[0].isdigit():
+        return [word in text for text in folded]
+    pairs = zip(tweets, folded, strict=True)
+    return [word in text or _is_id_or_day(tweet, word) for tweet, text in pairs]
 
 
 def _is_id_or_day(tweet: Tweet, word: str) -> bool:

@@ -64,7 +64,7 @@ def read_contents(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int,
 
 def read_texts(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, str]:
     """Read the texts of those of these Tweets that have a content."""
-    return dict(db.execute(_TEXTS, (msgspec.json.encode(tweet_ids).decode(),)).fetchall())
+    return dict(db.execute(_TEXTS, (msgspec.json.encode(tweet_ids).decode(),)))
 
 
 @contextmanager
