@@ -6,6 +6,7 @@ import re
 import pytest
 
 from openengagement.engagement.types import TYPE_NAMES
+from support.cases import cases
 from support.developer import create
 from support.flows import CALLBACK, OOB, add_manager
 from support.world import RECENT
@@ -55,7 +56,7 @@ def test_pages_of_visitors_are_small(oauth, path):
         assert weigh(oauth, visitor, path) < BYTES_MAX
 
 
-@pytest.mark.parametrize("path", AUTHOR)
+@cases("path", AUTHOR)
 def test_pages_of_authors_are_small(oauth, alice, path):
     assert weigh(oauth, alice, path) < BYTES_MAX
 

@@ -4,8 +4,6 @@ import csv
 import io
 from datetime import date
 
-import pytest
-
 from openengagement.engagement.types import Endpoint, Tweet
 from openengagement.portal import totals
 from openengagement.portal.csv_files import write_csv
@@ -22,6 +20,7 @@ from openengagement.portal.series import (
     shape_chart,
     sort_by_number,
 )
+from support.cases import cases
 
 TODAY = date(2026, 11, 22)
 
@@ -74,7 +73,7 @@ def test_one_line_by_day_for_all_tweets_together():
     assert (request["start"], request["end"]) == ("2026-11-01", "2026-11-08")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("end", "sent"),
     [
         ("", None),
@@ -186,7 +185,7 @@ def test_the_line_of_a_single_tweet_is_named_by_its_id():
     assert shape_chart(chart_query(**given), response).columns == ["5"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "shown"),
     [(0, "0"), (-1234, "-1,234"), (1_234_567, "1,234,567"), (0.0421, "4.21%"), (None, "—")],
 )
@@ -277,7 +276,7 @@ def test_figures_of_old_tweets_are_missing():
     assert figures["6"][RATE] == 2.0
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given", "page"),
     [("", 1), ("2", 2), ("0", 1), ("3", 3), ("99", 3), ("-1", 1), ("²", 1), ("9" * 40, 1)],
 )
