@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from openengagement.engagement.types import utc_datetime
 from openengagement.language.current import gettext_noop
-from openengagement.language.languages import Language
+from openengagement.language.languages import Language, load_language
 from openengagement.notifications.message import Message, Result
 from openengagement.notifications.smtp import send_mail
 from openengagement.registry.notifications import NotificationType
 from openengagement.setting_kinds import MailServer
+from openengagement.settings import Settings
 
 # The subject, and what to do.
 _TEXTS: Final[Mapping[str, tuple[str, str]]] = {
@@ -95,3 +96,11 @@ class Mailer:
         data: dict[str, Any] = json.loads(message.data)
         write = self.language.formats.number
         return {name: write(each) if isinstance(each, int) else each for name, each in data.items()}
+
+
+def make_mailer(settings: Settings, server: MailServer) -> Mailer:
+    """Return what sends mail to the managers as the settings say."""
+    code = settings.page_languages[0]
+    language = load_language(code, settings.platform_nouns.get(code))
+    receivers = settings.mail_receivers
+    return Mailer(server, settings.mail_from, receivers, settings.platform_name, language)

@@ -6,7 +6,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from openengagement.auth.keyring import KeyFileError, Keyring
-from openengagement.language.languages import load_language
 from openengagement.notifications.message import Message, Result, sign_message
 from openengagement.registry.deliveries import MAIL
 from openengagement.registry.registry import Registry
@@ -64,16 +63,8 @@ class Sender:
 
 
 def _make_mailer(settings: Settings) -> "Mailer | None":
-    server = settings.mail_server
-    if server is None:
+    if settings.mail_server is None:
         return None
-    from openengagement.notifications.mailing import Mailer  # noqa: PLC0415
+    from openengagement.notifications.mailing import make_mailer  # noqa: PLC0415
 
-    code = settings.page_languages[0]
-    return Mailer(
-        server,
-        settings.mail_from,
-        settings.mail_receivers,
-        settings.platform_name,
-        load_language(code, settings.platform_nouns.get(code)),
-    )
+    return make_mailer(settings, settings.mail_server)
