@@ -21,7 +21,12 @@ _CONTROLS = """
     return true;
   });
 """
-_BEGIN = "() => { window.reached = new Set(); document.querySelector('.skip').focus(); }"
+# The first link is not checked: its ring is hidden if the pointer was used last.
+_BEGIN = """() => {
+  const first = document.querySelector(".skip");
+  first.focus();
+  window.reached = new Set([first]);
+}"""
 _STOP = """() => {
   const element = document.activeElement;
   if (!element || element === document.body || reached.has(element)) {

@@ -354,6 +354,7 @@ def logged(subject="Birdseye", **more):
 
 
 MANAGE = {
+    "view": "",
     "viewer": MIRA,
     "faults": {},
     "typed": {},
@@ -375,6 +376,7 @@ NO_NUMBERS = dict.fromkeys(
     ("per_minute", "was_per_minute", "handles_contracted", "was_handles_contracted"), ""
 )
 MANAGE_APP = {
+    "view": "",
     "viewer": MIRA,
     "notice": None,
     "app": app_named("Birdseye")
@@ -422,6 +424,7 @@ MANAGE_KEYS = {
     "name_length_max": 128,
 }
 MANAGE_WEBHOOKS = {
+    "view": "",
     "viewer": MIRA,
     "webhooks": [],
     "mail": {"id": "mail", "receivers": (), "failed": 0},
@@ -437,6 +440,8 @@ MANAGE_WEBHOOKS = {
     "url_length_max": 2048,
 }
 MANAGE_ACCOUNTS = {
+    "action": "/manage/accounts?q=a&page=2",
+    "changed": None,
     "viewer": MIRA,
     "accounts": [],
     "total": 0,
