@@ -806,7 +806,7 @@ def hostile_more_console(text, viewer):
         | {"faults": {"url": text}},
         "manage_accounts.html": MANAGE_ACCOUNTS
         | {"viewer": viewer, "accounts": [account, account | {"id": 2}], "total": 2, "q": text}
-        | {"page": 2, "pages": 3},
+        | {"page": 2, "pages": 3, "changed": account},
     }
 
 
