@@ -2,7 +2,8 @@
 
     python benchmarks/pages.py                        5,000 Tweets, 2.2 million counters
     python benchmarks/pages.py --tweets 50000         ten times the Tweets, as many counters
-    python benchmarks/pages.py --postgresql DSN       Tweets and accounts in PostgreSQL
+    python benchmarks/pages.py --registry URL         accounts and sessions in PostgreSQL
+    python benchmarks/pages.py --registry URL --store URL   Tweets there, counters in ClickHouse
 
 The counters lie in the 180 days of an overview of 90 days and of the period before. As many others,
 of other authors' Tweets, lie between them. One worker answers one request at a time.
@@ -21,6 +22,7 @@ import numpy as np
 import polars as pl
 import product
 import world
+from cryptography.fernet import Fernet
 from measure import Spread, cpu_s, wait_until_idle
 from signing_in import HiddenFields
 
@@ -58,12 +60,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the pages of an author.")
     parser.add_argument("--tweets", type=int, default=TWEETS)
     parser.add_argument("--counters", type=int, default=COUNTERS)
-    parser.add_argument("--postgresql", help="the address of an empty database")
+    parser.add_argument("--registry", help="the URL of an empty database of PostgreSQL")
+    parser.add_argument("--store", default="", help="the URL of a cluster of ClickHouse")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="openengagement-pages-") as folder:
         data = Path(folder) / "data"
-        if given.postgresql:
-            product.use_stores(data, database=given.postgresql)
+        if given.registry:
+            _use_databases(data, registry=given.registry, store=given.store)
         fill(data, tweets=given.tweets, counters=given.counters)
         print(f"{given.tweets:,} Tweets of one author, {given.counters:,} counters")
         with product.serving(data) as server:
@@ -73,6 +76,13 @@ def main() -> None:
                 asked = reader.ask(path)
                 size = f"{asked.sent_bytes / 1000:.0f} kB"
                 print(f"{path:52} {asked.cpu_ms:5.0f} ms CPU, {asked.wall_ms.show()} ms, {size}")
+
+
+def _use_databases(data: Path, *, registry: str, store: str) -> None:
+    """Use databases instead of files, and create their tables."""
+    keys = Fernet.generate_key().decode()
+    product.use_stores(data, registry=registry, store=store, server_keys=keys)
+    product.run(data, "cluster", "init")
 
 
 def fill(data: Path, *, tweets: int, counters: int) -> None:

@@ -5,6 +5,7 @@ it. Every pair of colours that carries text must reach the contrast of WCAG 2.2 
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 LOGO_BYTES_MAX: Final = 102_400
+NAME_LENGTH_MAX: Final = 100
+_UNWRITABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})  # Unicode categories
 _COLOUR: Final = re.compile(r"#[0-9a-fA-F]{6}")
 _TEXT_CONTRAST: Final = 4.5  # WCAG 2.2, 1.4.3
 _SHAPE_CONTRAST: Final = 3.0  # WCAG 2.2, 1.4.11
@@ -56,6 +59,19 @@ class Look:
     logo: Logo | None = None
     theme: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_name(name: str) -> str:
+    """Check the name of a platform. It goes into pages, mails and authenticator apps.
+
+    Raises:
+        ValueError: the text says what to write.
+    """
+    if any(unicodedata.category(char) in _UNWRITABLE for char in name):
+        raise ValueError(f"write a name without control characters, not {name[:80]!r}")
+    if not name.strip() or len(name) > NAME_LENGTH_MAX:
+        raise ValueError(f"write a name of 1 to {NAME_LENGTH_MAX} characters")
+    return name
 
 
 def read_logo(path: str) -> Logo | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from openengagement.language.nouns import FORMS, read_nouns
-from openengagement.look import Look, check_link, read_logo, write_theme
+from openengagement.look import Look, check_link, check_name, read_logo, write_theme
 from openengagement.provider_settings import ProviderSettings
 from openengagement.setting_kinds import text as _text
 
@@ -63,7 +63,7 @@ class LookSettings(ProviderSettings):
             "support": self._parse("support_url", partial(check_link, mail=True)),
         }
         return Look(
-            self.platform_name,
+            self._parse("platform_name", check_name),
             self._parse("logo", read_logo),
             write_theme(self.accent_color, self.accent_color_dark),
             {name: url for name, url in links.items() if url},

@@ -5,7 +5,7 @@ a third of the processor's time.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
@@ -151,6 +151,11 @@ class SessionLock:
     def close(self) -> None:
         """Release the lock, if it is held."""
         self._db.close()
+
+
+def write_array(ids: Iterable[int]) -> str:
+    """Write an array of PostgreSQL. The driver takes ten times as long for each of its elements."""
+    return f"{{{','.join(map(str, ids))}}}"
 
 
 def seal_tables(db: psycopg.Connection[Any], tables: Sequence[str], *, reason: str) -> None:

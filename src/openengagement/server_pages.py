@@ -60,6 +60,7 @@ from openengagement.portal.sign_in_parts import SignInParts
 from openengagement.portal.style_guide import StyleGuide
 from openengagement.portal.tweet_views import TweetViews
 from openengagement.portal.viewing import Viewing
+from openengagement.portal.waiting_secret import WaitingSecrets
 from openengagement.query import Query
 from openengagement.server_parts import Shared
 from openengagement.sign_in.passwords import Passwords
@@ -173,6 +174,7 @@ def _build_sign_in_parts(
             registry, keyring, limits=shared.limits, issuer=platform, now_s=now_s
         ),
         one_time_secrets=OneTimeSecrets(keyring, now_s=now_s),
+        waiting_secrets=WaitingSecrets(keyring, now_s=now_s),
         passwords=settings.password_sign_in,
         now_s=now_s,
     )

@@ -1,6 +1,7 @@
 """The language of a page, and the platform's own look, over HTTP. The API stays English."""
 
 import re
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -144,6 +145,18 @@ def test_a_foreign_form_changes_no_language(oauth):
         answer = person.http.post(f"{person.origin}/language", data={"language": "de"})
         assert answer.status_code == 403
         assert "language" not in answer.headers.get("set-cookie", "")
+
+
+def test_a_choice_after_the_session_ended_is_kept(oauth):
+    with oauth.person("alice") as person:
+        person.sign_in()
+        page = person.open("/overview")
+        person.http.cookies.delete("oe_session", domain="127.0.0.1", path="/")
+        page = person.submit(page, page.form_sending("language", "de"), language="de")
+        assert urlsplit(page.url).path == "/sign-in"
+        assert '<html lang="de">' in page.html
+        assert "kept" not in page.texts, "nothing was typed"
+        assert urlsplit(person.sign_in(page).url).path == "/overview"
 
 
 def test_a_forged_cookie_is_no_language(origin):

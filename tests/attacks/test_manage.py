@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -438,6 +439,14 @@ def test_an_invalid_number_does_not_hide_a_change_by_another_manager(console, mi
     assert codes(console, waiting) == {"44"}
 
 
+def change(console, waiting, **changed):
+    """Change an app as its owner does."""
+    with closing(open_registry(console.server.data, registry_url(console.server.data))) as registry:
+        app = registry.apps.read_app(int(waiting.app_id))
+        said = AppForm(app.name, app.owner_id, [])
+        registry.apps.apply_form(app.id, replace(said, **changed))
+
+
 @pytest.mark.parametrize("queue", [True, False])
 @pytest.mark.parametrize(
     "changed",
@@ -453,10 +462,7 @@ def test_an_approval_needs_the_app_that_the_page_showed(console, mira, waiting, 
     page = mira.open("/manage" if queue else f"/manage/apps/{waiting.app_id}")
     action = f"/manage/apps/{waiting.app_id}"
     form = page.form_with("decision", "seen", action=action)
-    with closing(open_registry(console.server.data, registry_url(console.server.data))) as registry:
-        app = registry.apps.read_app(int(waiting.app_id))
-        said = AppForm(app.name, app.owner_id, [])
-        registry.apps.apply_form(app.id, replace(said, **changed))
+    change(console, waiting, **changed)
     page = mira.submit(page, form, decision="enable")
     assert page.status == 409
     text = "This app changed after you opened the page. Check it again, then decide."
@@ -590,6 +596,41 @@ def test_an_invalid_number_in_the_list_enables_nothing(console, mira, waiting):
     assert log_of(console, waiting) == []
     assert mira.submit(page, form, per_minute="8", decision="enable").status == 200
     assert len(log_of(console, waiting)) == 2
+
+
+def test_the_queue_keeps_the_search(console, mira, waiting):
+    action = f"/manage/apps/{waiting.app_id}"
+    page = mira.open("/manage?q=Harbour&state=enabled&page=1")
+    for typed in ("lots", "8"):
+        form = page.form_with("per_minute", action=action)
+        page = mira.submit(page, form, per_minute=typed, decision="enable")
+        assert dict(page.form_with("q", "state", action="/manage").fields) == {
+            "q": "Harbour",
+            "state": "enabled",
+        }
+    assert parse_qs(urlsplit(page.url).query) == {
+        "q": ["Harbour"],
+        "state": ["enabled"],
+        "page": ["1"],
+        "done": ["enable"],
+        "app": [waiting.app_id],
+    }
+    assert page.text("notice").startswith("Harbour Charts is enabled")
+
+
+def test_a_decision_keeps_the_month(mira, waiting):
+    page = mira.open(f"/manage/apps/{waiting.app_id}?month={OTHER_MONTH}")
+    page = mira.submit(page, page.form_sending("decision", "enable"), decision="enable")
+    assert parse_qs(urlsplit(page.url).query) == {"month": [OTHER_MONTH], "done": ["enable"]}
+
+
+def test_a_typed_limit_stays_if_the_app_changed(console, mira, waiting):
+    page = mira.open("/manage")
+    form = page.form_with("per_minute", action=f"/manage/apps/{waiting.app_id}")
+    change(console, waiting, description="Sends money.")
+    page = mira.submit(page, form, per_minute="70", decision="enable")
+    assert page.status == 409
+    assert dict(page.form_sending("decision", "limits").fields)["per_minute"] == "70"
 
 
 def test_a_form_of_the_queue_that_no_longer_has_the_app_leads_to_its_page(console, mira, waiting):

@@ -1,5 +1,7 @@
 """The console's system, platform keys, accounts and audit search: right figures, managers only."""
 
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 
 from support.cases import cases
@@ -168,6 +170,28 @@ def test_a_role_is_changed_and_recorded(console, mira):
             assert other.open("/manage").status == status
     actions = console.sql("select before, after from audit_log where account_id = ?", bob)
     assert actions == [("member", "manager"), ("manager", "member")]
+
+
+@pytest.mark.parametrize(
+    ("language", "notice"),
+    [("en", "@bob is a manager now."), ("de", "@bob hat jetzt die Rolle Manager.")],
+)
+def test_a_changed_role_keeps_the_search(console, mira, language, notice):
+    [(bob,)] = console.sql("select id from accounts where screen_name_key = 'bob'")
+    mira.http.headers["accept-language"] = language
+    page = mira.open("/manage/accounts?q=bob&role=member")
+    page = mira.submit(page, page.form_sending("role", "manager"), role="manager")
+    query = parse_qs(urlsplit(page.url).query)
+    assert query == {"q": ["bob"], "role": ["member"], "changed": [str(bob)]}
+    assert dict(page.form_with("q", action="/manage/accounts").fields)["role"] == "member"
+    assert page.text("notice").strip() == notice
+    console.server.command("account", "role", "bob", "member")
+    del mira.http.headers["accept-language"]
+
+
+@pytest.mark.parametrize("account", ["", "x", "99999999"])
+def test_a_link_claims_no_change_of_an_unknown_account(mira, account):
+    assert "notice" not in mira.open(f"/manage/accounts?changed={account}").texts
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,11 @@ def test_failed_deliveries_are_shown_and_begun_again(console, mira, receiver):
     assert "1 failed" in page.html
     assert "503" in page.html
     assert "There are none that match" in mira.open(f"{PATH}?state=delivered").html
-    mira.submit(page, page.form_sending("retry", webhook_id), retry=webhook_id)
+    again = mira.submit(page, page.form_sending("retry", webhook_id), retry=webhook_id)
+    assert again.url == page.url  # with the same choice of deliveries
+    refused = mira.submit(again, again.form_with("url", action=PATH), url="http://x.example")
+    assert (refused.status, refused.text("url-fault") != "") == (400, True)
+    assert dict(refused.form_with("target", "state").fields)["state"] == "failed"
     [(state, attempts)] = console.sql(
         "select state, attempts from deliveries where notification_id = 'msg_1'"
     )

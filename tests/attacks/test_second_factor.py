@@ -170,12 +170,62 @@ def test_an_account_without_a_password_gets_no_secret(server, newcomer):
     assert "You sign in through a provider" in page.html
 
 
+def test_nobody_else_sees_a_secret_that_waits(server, newcomer):
+    """Somebody who knows the password looks before the owner turns the second factor on."""
+    with server.person(newcomer.screen_name) as attacker:
+        attacker.sign_in()
+        seen = attacker.open(FACTOR).text("secret")
+        planted = attacker.http.cookies["oe_factor"]
+        newcomer.http.cookies.set("oe_factor", planted, domain="127.0.0.1", path="/")
+        secret, _ = turn_on(newcomer)
+        assert secret != seen
+        forget_steps(server)
+        page = begin(attacker)
+        assert finish(attacker, page, code_now(seen)).status == 403
+        assert not is_in(attacker)
+
+
+def test_a_new_session_gets_a_new_secret_and_the_page_says_so(newcomer):
+    page = newcomer.open(FACTOR)
+    assert "another secret now" not in page.html
+    newcomer.sign_in(newcomer.open("/sign-in"))
+    again = newcomer.open(FACTOR)
+    assert again.text("secret") != page.text("secret")
+    assert "another secret now" in again.html
+    assert "another secret now" not in newcomer.open(FACTOR).html
+
+
+def test_a_page_that_was_open_for_too_long_shows_another_secret(newcomer):
+    page = newcomer.open(FACTOR)
+    code = code_now(page.text("secret"))
+    newcomer.http.cookies.delete("oe_factor", domain="127.0.0.1", path="/")
+    again = submit_factor(newcomer, page, password=PASSWORD, code=code)
+    assert (again.status, "another secret now" in again.html) == (409, True)
+    assert again.text("secret") != page.text("secret")
+    code = code_now(again.text("secret"))
+    assert submit_factor(newcomer, again, password=PASSWORD, code=code).status == 200
+
+
+def test_a_secret_in_use_does_not_wait_any_more(secured, newcomer):
+    assert "oe_factor" not in newcomer.http.cookies
+
+
 def test_a_waiting_secret_is_not_asked_for(server, newcomer):
     first = newcomer.open(FACTOR).text("secret")
     assert newcomer.open(FACTOR).text("secret") == first
     with server.person(newcomer.screen_name) as elsewhere:
         elsewhere.sign_in()
         assert is_in(elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("claim", "text"), [("on", "The second factor is on"), ("password", "Your password is changed")]
+)
+def test_a_link_cannot_claim_what_was_not_done(server, newcomer, claim, text):
+    query = "UPDATE sessions SET created_at_s = created_at_s - 3600 WHERE account_id = ?"
+    query_registry(server.server.data, query, 70_000 + int(newcomer.screen_name[6:]))
+    assert text not in newcomer.open(f"{SECURITY}?done={claim}").html
+    assert "The second factor is off." in newcomer.open(f"{SECURITY}?done=off").html
 
 
 # Codes.

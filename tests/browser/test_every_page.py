@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.all_pages import walk, walk_console
+from browser.tabbing import tab_through
 from support.chromium import DESKTOP, PHONE
 from support.flows import OOB, add_consumer
 from support.openid_provider import Provider
@@ -129,13 +130,32 @@ def test_axe_finds_a_planted_fault(new_session):
         assert any(each.startswith(wanted) for each in found), found
 
 
+def test_tab_finds_planted_faults(new_session):
+    session = new_session(reduced_motion="reduce")
+    session.open("/sign-in")
+    assert list(tab_through(session.page)) == []
+    session.page.evaluate(
+        """() => {
+          document.querySelector("#screen_name").style.outline = "none";
+          const cover = document.createElement("div");
+          cover.style = "position: fixed; inset: 0 0 auto; height: 60px; background: #fff";
+          document.body.append(cover);
+        }"""
+    )
+    found = list(tab_through(session.page))
+    assert any(each.startswith('no focus ring: <input id="screen_name"') for each in found), found
+    assert any(each.startswith("covered") and "brand" in each for each in found), found
+    session.page.evaluate("document.querySelector('.skip').nextElementSibling.inert = true")
+    assert any("never gets to" in each and "brand" in each for each in tab_through(session.page))
+
+
 def test_every_page_on_a_desktop(new_session, apps, server, site):
-    """axe-core finds nothing."""
+    """axe-core finds nothing, and the Tab key gets to every control."""
     session = new_session(viewport=DESKTOP, reduced_motion="reduce")
     wrong = [
         f"{name}: {each}"
         for name in stops(session, apps)
-        for each in ask_axe(session.page, *SCHEMES)
+        for each in (*ask_axe(session.page, *SCHEMES), *tab_through(session.page))
     ]
     assert wrong == [], "\n".join(wrong)
     assert session.monitor.errors == []
@@ -184,7 +204,7 @@ def test_the_managers_console(new_session, console, server, pocket):
     wrong, seen = [], []
     for name in walk_console(session.page, session.origin, **vars(console)):
         seen.append(name)
-        misfits = measure(session.page) if pocket else []
+        misfits = [*(measure if pocket else tab_through)(session.page)]
         wrong += [f"{name}: {each}" for each in [*misfits, *ask_axe(session.page, *SCHEMES)]]
     assert wrong == [], "\n".join(wrong)
     assert seen == CONSOLE

@@ -150,3 +150,111 @@ def test_a_missing_page_leads_on(session):
     session.expect_heading("There is no such page")
     page.get_by_role("link", name="Home page").click()
     session.expect_heading("See how your Tweets do on Open Engagement")
+
+
+# What was typed in the other forms of a page.
+
+
+@pytest.fixture
+def queue(new_session, console, server):
+    """The queue of the manager, and the limits of two waiting apps in it."""
+    apps = [
+        server.command("app", "add", name, "--owner", "bob")["app_id"] for name in ("One", "Two")
+    ]
+    session = new_session()
+    session.open("/manage")
+    page = session.sign_in("mira")
+    yield session, [page.locator(f"#limit-{each}") for each in apps]
+    assert session.monitor.errors == []
+    for each in apps:
+        server.command("app", "enable", each)
+
+
+def enable(limit):
+    limit.locator("xpath=ancestor::form").get_by_role("button", name="Enable").click()
+
+
+def test_limits_in_other_rows_stay(queue):
+    session, (one, two) = queue
+    page = session.page
+    one.fill("lots")
+    two.fill("22")
+    enable(one)
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(one).to_have_value("lots")
+    expect(two).to_have_value("22")
+    one.fill("11")
+    enable(one)
+    expect(page.locator("#notice")).to_contain_text("One is enabled")
+    expect(two).to_have_value("22")
+    page.get_by_role("button", name="Deutsch").click()
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    expect(two).to_have_value("22")
+    page.get_by_role("link", name="Plattformschl\u00fcssel").click()
+    page.get_by_role("link", name="Apps", exact=True).click()
+    expect(two).to_have_value("22")
+
+
+def test_nothing_typed_is_shown_to_another_person(queue, console):
+    session, (one, _two) = queue
+    page = session.page
+    one.fill("11")
+    page.get_by_role("button", name="Sign out").click()
+    session.expect_heading("Sign in to Open Engagement")
+    assert page.evaluate("sessionStorage.length") == 0
+    session.sign_in("mira")
+    session.open("/manage")
+    expect(one).to_have_value("")
+    one.fill("12")
+    end_session(session)
+    session.open("/manage")
+    session.sign_in("mira")
+    expect(one).to_have_value("12")
+    session.open("/settings/nowhere")  # a page without scripts
+    page.evaluate("sessionStorage.typed = sessionStorage.typed.replace('@mira', '@somebody')")
+    session.open("/manage")
+    expect(one).to_have_value("")
+
+
+def test_passwords_and_codes_are_not_kept(session):
+    page = enter(session, "/settings/security")
+    page.get_by_label("Present password").fill("a secret of mine")
+    page.get_by_label("New password").fill("another secret")
+    page.get_by_role("link", name="Turn on the second factor").click()
+    session.expect_heading("Turn on the second factor")
+    page.get_by_label("Code").fill("123456")
+    page.get_by_role("link", name="Back, without a change").click()
+    session.expect_heading("Password and sign-in")
+    assert page.get_by_label("Present password").input_value() == ""
+    kept = page.evaluate("sessionStorage.getItem('typed')") or ""
+    assert "secret" not in kept
+    assert "123456" not in kept
+
+
+def test_ticks_and_choices_stay_when_another_form_is_sent(session, console, server):
+    session.open("/manage/keys")
+    page = session.sign_in("mira")
+    page.get_by_label("Name").fill("left alone")
+    page.get_by_label("Days until it expires").fill("9")
+    page.get_by_label("Read the usage of apps").uncheck()
+    page.get_by_role("button", name="Deutsch").click()
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    expect(page.locator("#name")).to_have_value("left alone")
+    expect(page.locator("#days")).to_have_value("9")
+    expect(page.locator("[name=scope_usage]")).not_to_be_checked()
+    expect(page.locator("[name=scope_events]")).to_be_checked()
+
+
+def test_a_form_that_met_an_error_of_the_server_is_there_again_on_the_way_back(session):
+    page = enter(session, "/portal/new")
+    page.get_by_label("Name").fill("Sent too early")
+    page.get_by_label("Read and write").first.check()
+    page.route("**/portal/new", lambda sent: sent.fulfill(status=503, body="Wait a few seconds."))
+    page.get_by_role("button", name="Create the app").click()
+    expect(page.get_by_text("Wait a few seconds.")).to_be_visible()
+    page.unroute("**/portal/new")
+    page.go_back()
+    expect(page.get_by_label("Name")).to_have_value("Sent too early")
+    expect(page.get_by_label("Read and write").first).to_be_checked()
+    page.reload()
+    session.monitor.errors.clear()  # the browser reports the 503

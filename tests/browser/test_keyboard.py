@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from browser.tabbing import tab_to
 from support.flows import PASSWORD
 
 FOCUSED = """() => {
@@ -121,3 +122,75 @@ def test_after_a_wrong_password_its_field_has_the_focus(session):
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/overview$"))
+
+
+def test_an_author_shares_by_keyboard(session):
+    session.open("/settings/sharing")
+    page = session.sign_in("bob")
+    tab_to(page, "screen_name")
+    page.keyboard.type("carol")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("@carol can see your figures now")
+    tab_to(page, "Stop sharing: @carol")
+    page.keyboard.press("Space")
+    tab_to(page, "Stop sharing: @carol")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Only you can see your figures")).to_be_visible()
+
+
+def test_the_overview_by_keyboard(session, greta):
+    session.open("/overview")
+    page = session.sign_in(greta)
+    tab_to(page, "7 days")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("period=7d"))
+    tab_to(page, "Likes")
+    page.keyboard.press("Enter")
+    expect(page.locator("#headline")).to_have_text("Likes")
+    tab_to(page, "by")
+    page.keyboard.type("By re")
+    tab_to(page, "Sort")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("by=re"))
+    expect(page.locator("#headline")).to_have_text("Likes")
+
+
+def test_a_manager_by_keyboard(session, console, server):
+    session.open("/manage")
+    page = session.sign_in("mira")
+    tab_to(page, "Platform keys")
+    page.keyboard.press("Enter")
+    session.expect_heading("Platform keys")
+    tab_to(page, "name")
+    page.keyboard.type("recorder by keyboard")
+    tab_to(page, "days")
+    page.keyboard.type("3")
+    page.keyboard.press("Enter")
+    expect(page.locator("#platform-key")).to_be_visible()
+    key = page.locator("li.row").filter(has_text="recorder by keyboard")
+    key_id = key.locator("code").first.inner_text()
+    tab_to(page, f"Revoke recorder by keyboard {key_id}")
+    page.keyboard.press("Enter")
+    tab_to(page, "Revoke now")
+    page.keyboard.press("Enter")
+    expect(key).to_have_count(0)
+    tab_to(page, "Accounts")
+    page.keyboard.press("Enter")
+    session.expect_heading("Accounts")
+    tab_to(page, "q")
+    page.keyboard.type("carol")
+    page.keyboard.press("Enter")
+    expect(page.locator("#total")).to_have_text("1 account")
+    for role in ("manager", "member"):
+        tab_to(page, f"Make a {role} of @carol")
+        page.keyboard.press("Enter")
+        tab_to(page, f"Make @carol a {role}")
+        page.keyboard.press("Enter")
+        expect(page.locator("#notice")).to_contain_text(f"@carol is a {role} now.")
+    tab_to(page, "Audit log")
+    page.keyboard.press("Enter")
+    session.expect_heading("Audit log")
+    tab_to(page, "q")
+    page.keyboard.type("carol")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("listitem").filter(has_text="@mira made @carol a")).to_have_count(2)

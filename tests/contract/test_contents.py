@@ -35,6 +35,8 @@ def test_contents_are_read_by_id(store):
 
     assert store.read_contents([6, 8, 9, 5]) == {5: WHOLE, 6: TweetContent("Fog.", "", "")}
     assert store.read_contents([]) == {}
+    assert store.read_texts([6, 8, 9, 5]) == {5: "Low water at six.", 6: "Fog."}
+    assert store.read_texts([]) == {}
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
@@ -157,3 +159,5 @@ def test_very_many_contents(store):
     found = store.read_contents(list(range(1, 12_003)))
     assert len(found) == 12_000
     assert found[11_999].text == "text 11999"
+    texts = store.read_texts(list(range(1, 12_003)))
+    assert texts == {tweet_id: f"text {tweet_id}" for tweet_id in range(1, 12_001)}

@@ -134,6 +134,12 @@ def test_links_that_are_refused(url):
 @cases(
     ("setting", "value"),
     [
+        ("platform_name", ""),
+        ("platform_name", "  "),
+        ("platform_name", "x" * 101),
+        ("platform_name", "Harbour\nBcc: x@example.com"),
+        ("platform_name", "\udcff"),
+        ("platform_name", "a\u2028b"),
         ("accent_color", "#ffff00"),
         ("accent_color_dark", "#000000"),
         ("logo", "/no/such/file.svg"),
@@ -148,6 +154,11 @@ def test_links_that_are_refused(url):
 def test_a_setting_that_does_not_fit_stops_the_start(setting, value):
     with pytest.raises(SettingsError, match=f"^OPENENGAGEMENT_{setting.upper()}: "):
         Settings(**{setting: value})
+
+
+@pytest.mark.parametrize("name", ["Häfen & <Co>", "x" * 100, "港", "a\u00a0b"])
+def test_names_of_platforms(name):
+    assert Settings(platform_name=name).look.name == name
 
 
 def test_the_default_language_is_the_first_one():

@@ -63,9 +63,8 @@ class Sender:
 
 
 def _make_mailer(settings: Settings) -> "Mailer | None":
-    server = settings.mail_server
-    if server is None:
+    if settings.mail_server is None:
         return None
-    from openengagement.notifications.mailing import Mailer  # noqa: PLC0415
+    from openengagement.notifications.mailing import make_mailer  # noqa: PLC0415
 
-    return Mailer(server, settings.mail_from, settings.mail_receivers, settings.platform_name)
+    return make_mailer(settings, settings.mail_server)

@@ -14,7 +14,8 @@ _BYTE_ORDER_MARK: Final = "\ufeff"
 _SIGNS: Final = "=+-@\uff1d\uff0b\uff0d\uff20"
 _FORMULA_STARTS: Final = (*_SIGNS, "\t", "\r", "\n")
 # A spreadsheet that splits at semicolons, tabs or lines may start a new cell inside a quoted one.
-_INNER_START: Final = re.compile(rf"([;\t\r\n]\s*)(?=[{re.escape(_SIGNS)}])")
+# It drops quotes at the start of that cell.
+_INNER_START: Final = re.compile(rf"([;\t\r\n][\s\"]*)(?=[{re.escape(_SIGNS)}])")
 
 
 def write_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -11,6 +11,7 @@ from html import escape
 from html.parser import HTMLParser
 from itertools import accumulate
 from typing import Final
+from urllib.parse import urlsplit
 
 Attributes = dict[str, str | None]
 Edit = tuple[int, int, str]  # replace the text from here to there
@@ -68,7 +69,7 @@ class _Form:
 
 
 def fill_form(html: str, action: str, *, fields: Mapping[str, str]) -> FilledPage:
-    """Fill in the form of a page that posts to `action` and fits the fields best."""
+    """Fill in the form of a page that posts to the path `action` and fits the fields best."""
     reader = _Reader(html)
     forms = [form for form in reader.forms if form.action == action]
     if not forms:
@@ -144,7 +145,7 @@ class _Reader(HTMLParser):
         elif tag == "details":
             self._folds.append(control)
         elif tag == "form" and control.get("method") == "post":
-            self._form = _Form(control.get("action").partition("#")[0], list(self._folds))
+            self._form = _Form(urlsplit(control.get("action")).path, list(self._folds))
             self.forms.append(self._form)
         elif self._form is not None:
             self._add(self._form, control)

@@ -39,7 +39,10 @@ class LanguageChoice:
         self._languages = languages
 
     def choose(self, request: PageRequest) -> Response:
-        """`POST /language`: keep the chosen language, and return to the page."""
+        """`POST /language`: keep the chosen language, and return to the page.
+
+        It changes nothing but a cookie, so the form is accepted after its session has ended, too.
+        """
         code = request.fields.get("language", "")
         if code in self._languages.offered:
             request.set_cookies[_COOKIE] = (code, _KEPT_S)

@@ -19,6 +19,7 @@ from openengagement.portal.manage_views import (
     describe_error,
     describe_limits,
     fingerprint,
+    keeps_typed,
     list_missing_fields,
     read_approved_columns,
     read_id,
@@ -28,7 +29,7 @@ from openengagement.portal.manage_views import (
     usage_csv,
 )
 from openengagement.portal.months import format_month
-from openengagement.portal.page_request import PageRequest
+from openengagement.portal.page_request import PageRequest, with_query
 from openengagement.portal.rendering import PageRenderer, Refusal, describe_app, redirect
 from openengagement.registry.apps import App, AppRemoved
 from openengagement.registry.decisions import NotManager, Outdated
@@ -38,6 +39,7 @@ _SHOWN: Final = 50  # rows of a list on one page
 _WAITING_SHOWN: Final = 10
 _MONTHS_SHOWN: Final = 12
 _HANDLES_SHOWN: Final = 500
+_VIEW: Final = ("q", "state", "page")  # of the list of apps
 _FIRST_MONTH: Final = "2000-01"  # the first one that `parse_month` accepts
 _STATUSES: Final[Mapping[type, int]] = {InvalidNumber: 400, Outdated: 409}
 _NO_APP: Final = Refusal(
@@ -107,6 +109,7 @@ class Console:
             "handles": usage.count_handles(month, [app.id for app in apps]),
             "counts": counts,
             "state": search.state or "",
+            "view": with_query("", request.kept(*_VIEW)),
             "q": search.text,
             "page": page,
             "pages": -(-total // _SHOWN),
@@ -132,7 +135,7 @@ class Console:
     ) -> Response:
         """`GET /manage/apps/{app_id}`, and the answer to a form that has an `error`.
 
-        After an invalid number, the form keeps the text that was typed.
+        The form keeps the text that was typed, unless somebody else changed the limits.
         """
         registry = self._registry
         app = registry.apps.read_app(read_id(request.params["app_id"]))
@@ -145,11 +148,12 @@ class Console:
             return self._renderer.refuse(request, _NO_MONTH)
         except AppRemoved:
             return self._renderer.refuse(request, _NO_APP)
-        typed = request.fields if isinstance(error, InvalidNumber) else {}
+        typed = request.fields if keeps_typed(error) else {}
         context = {
             "title": app.name,
             "scripts": ("page.js",),
             "notice": None if error else self._describe_done(request, app.id),
+            "view": with_query("", request.kept("month")),
             "app": described,
             "default_limit": self._default_limit,
             "numbers": describe_limits(app, typed),
@@ -222,8 +226,10 @@ class Console:
             request.session = request.session.without_role()
             return self._renderer.refuse(request, MANAGERS_ONLY)
         if fields.get("from") == "queue":
-            return redirect(f"/manage?done={decision}&app={app.id}#notice")
-        return redirect(f"/manage/apps/{app.id}?done={decision}#notice")
+            done = {**request.kept(*_VIEW), "done": decision, "app": app.id}
+            return redirect(f"{with_query('/manage', done)}#notice")
+        done = {**request.kept("month"), "done": decision}
+        return redirect(f"{with_query(f'/manage/apps/{app.id}', done)}#notice")
 
     def _is_in_queue(self, app_id: int, fields: Mapping[str, str]) -> bool:
         """Whether a form came from the queue, and the queue still shows it."""

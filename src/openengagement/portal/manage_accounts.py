@@ -11,13 +11,14 @@ from openengagement.language.current import gettext as _
 from openengagement.language.current import gettext_noop
 from openengagement.portal.manage_keys import refuse_former_manager
 from openengagement.portal.manage_views import actor_of, read_id, read_text
-from openengagement.portal.page_request import PageRequest
+from openengagement.portal.page_request import PageRequest, with_query
 from openengagement.portal.rendering import PageRenderer, Refusal, redirect
 from openengagement.registry.decisions import NotManager
 from openengagement.registry.registry import Registry
 
 ACCOUNTS_PATH: Final = "/manage/accounts"
 _SHOWN: Final = 50  # rows on one page
+_VIEW: Final = ("q", "role", "page")
 _NO_ACCOUNT: Final = Refusal(
     404,
     gettext_noop("There is no such account"),
@@ -55,6 +56,7 @@ class AccountsPage:
         pages = -(-total // _SHOWN)
         page = max(1, min(read_id(request.query.get("page", "1")), pages))
         query = urlencode({"q": text, "role": role or ""})
+        changed = accounts.read_account(read_id(request.query.get("changed", "")))
         context: dict[str, Any] = {
             "title": _("Accounts"),
             "scripts": ("page.js",),
@@ -68,6 +70,8 @@ class AccountsPage:
             "page": page,
             "pages": pages,
             "url": f"{ACCOUNTS_PATH}?{query}&page=",
+            "action": with_query(ACCOUNTS_PATH, request.kept(*_VIEW)),
+            "changed": changed,
             "own_id": request.account_id,
         }
         return self._renderer.render(request, "manage_accounts", context=context)
@@ -89,7 +93,8 @@ class AccountsPage:
             )
         except NotManager:
             return refuse_former_manager(self._renderer, request)
-        return redirect(f"{ACCOUNTS_PATH}?{urlencode({'q': account.screen_name})}")
+        parameters = {**request.kept(*_VIEW), "changed": account.id}
+        return redirect(f"{with_query(ACCOUNTS_PATH, parameters)}#notice")
 
 
 def _read_role(text: str) -> Role | None:

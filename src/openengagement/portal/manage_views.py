@@ -175,6 +175,13 @@ def describe_error(error: InvalidNumber | Outdated | None) -> Mapping[str, str]:
     return {"": _LIMITS_CHANGED if error.columns <= LIMITS.keys() else _APP_CHANGED}
 
 
+def keeps_typed(error: InvalidNumber | Outdated | None) -> bool:
+    """Tell whether the form shows again what was typed; otherwise the present limits."""
+    if isinstance(error, Outdated):
+        return not error.columns <= LIMITS.keys()
+    return error is not None
+
+
 def describe_done(
     app: App, decision: Decision, *, state: AppState, default_limit: int
 ) -> dict[str, str] | None:

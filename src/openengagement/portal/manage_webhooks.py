@@ -21,7 +21,7 @@ from openengagement.notifications.sending import Sender
 from openengagement.portal.manage_keys import refuse_former_manager
 from openengagement.portal.manage_views import actor_of
 from openengagement.portal.one_time_secrets import OneTimeSecrets
-from openengagement.portal.page_request import PageRequest
+from openengagement.portal.page_request import PageRequest, with_query
 from openengagement.portal.rendering import NO_FAULTS, PageRenderer, Refusal, redirect
 from openengagement.registry.decisions import NotManager
 from openengagement.registry.deliveries import MAIL, DeliveryState
@@ -33,6 +33,7 @@ WEBHOOKS_PATH: Final = "/manage/webhooks"
 _SUBJECT: Final = "webhooks"
 _OLD_SECRET_S: Final = 86_400  # how long the old secret signs as well
 _SHOWN: Final = 50  # deliveries
+_VIEW: Final = ("target", "state")  # of the deliveries
 _TYPES: Final = {
     NotificationType.APP_WAITING: gettext_noop("An app waits for access"),
     NotificationType.LIMIT_REACHED: gettext_noop("An app reached its rate limit"),
@@ -105,6 +106,7 @@ class WebhooksPage:
             "typed": request.fields,
             "faults": error.faults if error else NO_FAULTS,
             "url_length_max": URL_LENGTH_MAX,
+            "view": with_query("", request.kept(*_VIEW)),
         }
         status = 400 if error else 200
         return self._renderer.render(request, "manage_webhooks", context=context, status=status)
@@ -140,7 +142,7 @@ class WebhooksPage:
         if result.is_delivered:
             shown["delivered"] = "yes"
         self._one_time_secrets.put(request, _SUBJECT, secrets=shown)
-        return redirect(WEBHOOKS_PATH)
+        return _return(request)
 
     def _add(self, request: PageRequest) -> Response:
         assert request.session is not None, "the page's route demands a manager"
@@ -174,18 +176,18 @@ class WebhooksPage:
             webhook, now_s=now_s, actor=actor
         ):
             return self._renderer.refuse(request, _NO_WEBHOOK)
-        return redirect(WEBHOOKS_PATH)
+        return _return(request)
 
     def _retry(self, request: PageRequest, target: str) -> Response:
         if not self._has_target(target):
             return self._renderer.refuse(request, _NO_WEBHOOK)
         self._registry.deliveries.retry_failed(target, now_s=int(self._now_s()))
-        return redirect(WEBHOOKS_PATH)
+        return _return(request)
 
     def _show_secret(self, request: PageRequest, webhook_id: str, *, secret: str) -> Response:
         shown = {"id": webhook_id, "secret": secret}
         self._one_time_secrets.put(request, _SUBJECT, secrets=shown)
-        return redirect(WEBHOOKS_PATH)
+        return _return(request)
 
     def _has_target(self, target: str) -> bool:
         if target == MAIL:
@@ -223,6 +225,11 @@ class WebhooksPage:
         if faults:
             raise InvalidWebhook(faults)
         return url, None if len(types) == len(STORED_TYPES) else " ".join(sorted(types))
+
+
+def _return(request: PageRequest) -> Response:
+    """Return to the list of webhooks, with the same deliveries as before."""
+    return redirect(with_query(WEBHOOKS_PATH, request.kept(*_VIEW)))
 
 
 def _read_state(request: PageRequest) -> DeliveryState | None:

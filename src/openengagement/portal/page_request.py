@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,6 +12,8 @@ from openengagement.http.forms import given_once
 from openengagement.language.current import gettext as _
 from openengagement.registry.sessions import Session
 from openengagement.registry.shares import Share
+
+_KEPT_LENGTH_MAX: Final = 200  # of a parameter that a page's forms keep
 
 
 @dataclass(slots=True)
@@ -72,6 +76,14 @@ class PageRequest:
         """Name a file of figures. The figures of another account have its screen name in it."""
         return f"{self.author.screen_name}-{name}" if self.author else name
 
+    def kept(self, *names: str) -> dict[str, str]:
+        """Return these parameters of the query, without empty ones: the view of a page.
+
+        The actions of a page's forms carry its view, so that it stays after a form.
+        """
+        given = ((name, self.query.get(name, "")[:_KEPT_LENGTH_MAX]) for name in names)
+        return {name: text for name, text in given if text}
+
     def cookie(self, name: str) -> str:
         """Return a cookie that the browser sent, empty if it sent none."""
         return self.cookies.get(self._cookie_name(name), "")
@@ -92,6 +104,11 @@ class PageRequest:
     def _cookie_name(self, name: str) -> str:
         secure, plain = cookie_names(name)
         return secure if self.secure else plain
+
+
+def with_query(path: str, parameters: Mapping[str, object]) -> str:
+    """Return a path with these parameters."""
+    return f"{path}?{urlencode(parameters)}" if parameters else path
 
 
 def cookie_names(name: str) -> tuple[str, str]:

@@ -165,10 +165,11 @@ class Handlers:
 def build_page_routes(handlers: Handlers, *, managers: Access = Access.MANAGER) -> list[PageRoute]:
     """List every page. `managers` says which managers may see the pages of the console."""
     consent, sign_in, account = handlers.consent, handlers.sign_in, handlers.account
+    speak = handlers.language.choose
     return [
         PageRoute("GET", "/", handlers.figures.home.show),
         PageRoute("GET", DOCS_PATH, handlers.reference.show, load=Load.LONG),
-        PageRoute("POST", LANGUAGE_PATH, handlers.language.choose),
+        PageRoute("POST", LANGUAGE_PATH, speak, late=speak),
         PageRoute("GET", "/oauth/authorize", consent.authorize),
         PageRoute("GET", "/oauth/authenticate", consent.authenticate),
         PageRoute("POST", "/oauth/authorize", consent.decide),

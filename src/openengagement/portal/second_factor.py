@@ -7,6 +7,7 @@ import segno
 from starlette.responses import Response
 
 from openengagement.language.current import gettext as _
+from openengagement.language.current import gettext_noop
 from openengagement.portal.code_sign_in import TOO_MANY_CODES, WRONG_CODE
 from openengagement.portal.manage_views import actor_of
 from openengagement.portal.page_request import PageRequest
@@ -23,6 +24,10 @@ from openengagement.sign_in.passwords import TooManyGuesses
 
 FACTOR_PATH: Final = f"{SECURITY_PATH}/second-factor"
 _QUIET_MODULES: Final = 4  # the margin around a QR code, as its standard demands
+_NEW_SECRET: Final = gettext_noop(
+    "This page was open for too long, so it shows another secret now. Add that one to your app, "
+    "and write its code."
+)
 
 
 class SecondFactorPage:
@@ -36,6 +41,7 @@ class SecondFactorPage:
         self._check = parts.check
         self._factors = parts.factors
         self._one_time_secrets = parts.one_time_secrets
+        self._waiting = parts.waiting_secrets
 
     def show(self, request: PageRequest) -> Response:
         """`GET /settings/security/second-factor`: the secret for the app, as a QR code and text."""
@@ -74,15 +80,22 @@ class SecondFactorPage:
     def _confirm(self, request: PageRequest) -> Response:
         session = request.session
         assert session is not None, "the page's route demands a sign-in"
+        secret = self._waiting.read(request)
+        if secret is None:
+            return self._refuse_on(request, "code", text=_(_NEW_SECRET), status=409)
         try:
             codes = self._factors.confirm(
-                actor_of(session), request.fields.get("code", ""), session_id=session.id
+                actor_of(session),
+                secret,
+                code=request.fields.get("code", ""),
+                session_id=session.id,
             )
         except TooManyGuesses as error:
             text = _(TOO_MANY_CODES, minutes=-(-error.retry_after_s // 60))
             return self._refuse_on(request, "code", text=text, status=429)
         if codes is None:
             return self._refuse_on(request, "code", text=_(WRONG_CODE), status=403)
+        self._waiting.forget(request)
         self._one_time_secrets.put(request, RECOVERY, secrets={"codes": "\n".join(codes)})
         return redirect(f"{SECURITY_PATH}?done=on")
 
@@ -110,11 +123,12 @@ class SecondFactorPage:
     ) -> Response:
         session = request.session
         assert session is not None, "the page's route demands a sign-in"
-        if not self._security.has_password(request):
+        if not self._security.has_password(request) or self._factors.is_on(session.account_id):
             return redirect(SECURITY_PATH)
-        proposal = self._factors.propose(session.account_id, session.screen_name)
-        if proposal is None:
-            return redirect(SECURITY_PATH)
+        if self._waiting.is_over(request):
+            fault = fault or ("code", _(_NEW_SECRET))
+        secret = self._waiting.read(request) or self._waiting.draw(request)
+        proposal = self._factors.describe(secret, session.screen_name)
         size, path = draw_qr_code(proposal.uri)
         context = {
             "title": _("Turn on the second factor"),

@@ -21,6 +21,7 @@ from openengagement.sign_in.passwords import (
 )
 
 SECURITY_PATH: Final = "/settings/security"
+_JUST_NOW_S: Final = 300
 RECOVERY: Final = "recovery codes"  # the subject of `OneTimeSecrets`
 WRONG_PASSWORD: Final = gettext_noop("This is not your present password.")
 TOO_MANY_PASSWORDS: Final = gettext_noop(
@@ -120,8 +121,19 @@ class SecurityPage:
             "is_on": is_on,
             "codes": codes.split("\n") if codes else [],
             "codes_left": self._parts.factors.count_codes(account_id) if is_on else 0,
-            "done": request.query.get("done", "") if fault is None else "",
+            "done": "" if fault else _read_done(request, is_on=is_on, now_s=self._parts.now_s()),
             "needed": needed and session is not None and session.proof is Proof.PASSWORD,
             "fault": fault,
         }
         return self._renderer.render(request, "security", context=context, status=status)
+
+
+def _read_done(request: PageRequest, *, is_on: bool, now_s: float) -> str:
+    """Return what the URL says was just done; empty if that contradicts what is known.
+
+    Anybody can write such a link. A new password begins a session.
+    """
+    done, session = request.query.get("done", ""), request.session
+    since_s = session.created_at_s if session else 0
+    known = {"on": is_on, "off": not is_on, "password": now_s - since_s <= _JUST_NOW_S}
+    return done if known.get(done) else ""

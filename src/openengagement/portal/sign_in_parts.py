@@ -7,6 +7,7 @@ from openengagement.portal.browser_sessions import BrowserSessions
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.password_check import PasswordCheck
 from openengagement.portal.password_reset import PasswordReset
+from openengagement.portal.waiting_secret import WaitingSecrets
 from openengagement.registry.registry import Registry
 from openengagement.sign_in.second_factor import SecondFactors
 
@@ -21,5 +22,6 @@ class SignInParts:
     reset: PasswordReset
     factors: SecondFactors
     one_time_secrets: OneTimeSecrets
+    waiting_secrets: WaitingSecrets
     passwords: bool
     now_s: Callable[[], float]

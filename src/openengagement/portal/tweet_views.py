@@ -7,6 +7,7 @@ only pictures of allowed hosts are shown.
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -73,12 +74,12 @@ class TweetViews:
         words = text.casefold().split()
         if not words:
             return tweets
-        contents = self._tweets.read_contents([tweet.tweet_id for tweet in tweets])
-        return [
-            tweet
-            for tweet in tweets
-            if _matches(tweet, contents.get(tweet.tweet_id, _NO_CONTENT), words=words)
-        ]
+        texts = self._tweets.read_texts([tweet.tweet_id for tweet in tweets])
+        folded = [texts.get(tweet.tweet_id, "").casefold() for tweet in tweets]
+        for word in words:
+            matching = _match(tweets, folded, word=word)
+            tweets, folded = [*compress(tweets, matching)], [*compress(folded, matching)]
+        return tweets
 
     def _view(self, tweet: Tweet, content: TweetContent, *, name: str) -> TweetView:
         url = content.url or self._url_template.replace("{id}", str(tweet.tweet_id))
@@ -95,14 +96,15 @@ class TweetViews:
         )
 
 
-def _matches(tweet: Tweet, content: TweetContent, *, words: Sequence[str]) -> bool:
-    text = content.text.casefold()
-    return all(word in text or _is_id_or_day(tweet, word) for word in words)
+def _match(tweets: Sequence[Tweet], folded: Sequence[str], *, word: str) -> list[bool]:
+    """Tell which Tweets match a word. There may be 50,000 of them."""
+    if not word[0].isdigit():
+        return [word in text for text in folded]
+    pairs = zip(tweets, folded, strict=True)
+    return [word in text or _is_id_or_day(tweet, word) for tweet, text in pairs]
 
 
 def _is_id_or_day(tweet: Tweet, word: str) -> bool:
-    if not word[0].isdigit():
-        return False
     if len(word) > _YEAR_LENGTH and "-" in word:
         return utc_datetime(tweet.created_at_s).date().isoformat().startswith(word)
     return word == str(tweet.tweet_id)

@@ -25,7 +25,7 @@ class SecondFactor:
 
 
 class ProvenSecret(NamedTuple):
-    """A stored secret, and the time step of the code that proved it."""
+    """An encrypted secret, and the time step of the code that proved it."""
 
     secret: bytes
     step: int
@@ -42,20 +42,6 @@ class SecondFactors:
         query = sa.select(*columns_of(SecondFactor, SECOND_FACTORS)).where(_own(account_id))
         return self._database.read_one(SecondFactor, query)
 
-    def propose(self, account_id: int, *, secret: bytes) -> bool:
-        """Store a secret that is not confirmed yet. It replaces one that was not confirmed.
-
-        False if the account has a confirmed one, or was erased.
-        """
-        row = {"account_id": account_id, "secret": secret, "last_step": 0}
-        with self._database.writing() as db:
-            if not _lock(db, account_id):
-                return False
-            unconfirmed = _own(account_id) & SECOND_FACTORS.c.confirmed_at_s.is_(None)
-            db.execute(SECOND_FACTORS.delete().where(unconfirmed))
-            added = db.execute(self._database.insert_missing(SECOND_FACTORS).values(row))
-            return added.rowcount > 0
-
     def confirm(
         self,
         actor: Actor,
@@ -68,18 +54,24 @@ class SecondFactors:
         """Turn on the second factor whose secret the person has proven to have.
 
         This session counts as signed in with it; every other session of the account ends. False if
-        this secret is not the one that waits for confirmation.
+        the account has a second factor already, or was erased.
         """
         account_id = _account(actor)
-        waiting = SECOND_FACTORS.c.confirmed_at_s.is_(None) & (
-            SECOND_FACTORS.c.secret == proven.secret
-        )
-        on = {"confirmed_at_s": now_s, "last_step": proven.step}
+        row = {
+            "account_id": account_id,
+            "secret": proven.secret,
+            "confirmed_at_s": now_s,
+            "last_step": proven.step,
+        }
         with self._database.writing() as db:
-            _lock(db, account_id)
-            update = SECOND_FACTORS.update().where(_own(account_id), waiting).values(on)
-            if not db.execute(update).rowcount:
+            if not _lock(db, account_id):
                 return False
+            # Older versions stored a secret before its first code.
+            unconfirmed = _own(account_id) & SECOND_FACTORS.c.confirmed_at_s.is_(None)
+            db.execute(SECOND_FACTORS.delete().where(unconfirmed))
+            if db.scalar(sa.select(sa.exists().where(_own(account_id)))):
+                return False
+            db.execute(SECOND_FACTORS.insert().values(row))
             rows = [{"account_id": account_id, "code_hash": each} for each in code_hashes]
             db.execute(RECOVERY_CODES.insert(), rows)
             sessions = SESSIONS.c.account_id == account_id

@@ -67,41 +67,30 @@ class SecondFactors:
         """Count the recovery codes that were not used."""
         return self._factors.count_codes(account_id)
 
-    def propose(self, account_id: int, screen_name: str) -> Proposal | None:
-        """Make a secret for a new app, which waits for its first code. None if one is on.
-
-        An earlier secret that still waits is shown again, so that reloading the page changes none.
-        """
-        factor = self._factors.read(account_id)
-        if factor is None:
-            secret = self._keyring.encrypt(b32encode(os.urandom(20)).decode())
-            self._factors.propose(account_id, secret=secret)
-            factor = self._factors.read(account_id)
-        if factor is None or factor.confirmed_at_s is not None:
-            return None
-        text = self._keyring.decrypt(factor.secret)
-        uri = _totp(text).get_provisioning_uri(screen_name, self._issuer)
+    def describe(self, secret: str, screen_name: str) -> Proposal:
+        """Describe a new secret of `draw_secret` for the person's app."""
+        uri = _totp(secret).get_provisioning_uri(screen_name, self._issuer)
         # Some apps show a plus instead of the space that it stands for.
-        return Proposal(_grouped(text), uri.replace("+", "%20"))
+        return Proposal(_grouped(secret), uri.replace("+", "%20"))
 
-    def confirm(self, actor: Actor, code: str, *, session_id: str) -> list[str] | None:
+    def confirm(self, actor: Actor, secret: str, *, code: str, session_id: str) -> list[str] | None:
         """Turn the second factor on if the app shows this code. Return the recovery codes.
 
-        Every other session of the account ends.
+        Every other session of the account ends. None if the code is wrong, or if the account has a
+        second factor already.
 
         Raises:
             TooManyGuesses
         """
         account_id = _account(actor)
         self._limit(account_id)
-        factor = self._factors.read(account_id)
-        step = self._find_step(factor.secret, code) if factor else None
-        if factor is None or step is None:
+        step = self._find_step(secret, code)
+        if step is None:
             return None
         codes = [_grouped(b32encode(os.urandom(10)).decode()) for _ in range(RECOVERY_CODES)]
         confirmed = self._factors.confirm(
             actor,
-            ProvenSecret(factor.secret, step),
+            ProvenSecret(self._keyring.encrypt(secret), step),
             code_hashes=[_hash_code(each) for each in codes],
             session_id=session_id,
             now_s=int(self._now_s()),
@@ -129,17 +118,17 @@ class SecondFactors:
         factor = self._factors.read(account_id)
         if factor is None or factor.confirmed_at_s is None:
             return False
-        step = self._find_step(factor.secret, code)
+        step = self._find_step(self._keyring.decrypt(factor.secret), code)
         if step is not None:
             return self._factors.use_step(account_id, step)
         return self._factors.use_code(account_id, _hash_code(code), now_s=int(self._now_s()))
 
-    def _find_step(self, secret: bytes, code: str) -> int | None:
+    def _find_step(self, secret: str, code: str) -> int | None:
         """Return the time step of a code of the app, None if it is none of these."""
         given = "".join(code.split())
         if len(given) != DIGITS or not (given.isascii() and given.isdigit()):
             return None
-        totp, now = _totp(self._keyring.decrypt(secret)), int(self._now_s()) // STEP_S
+        totp, now = _totp(secret), int(self._now_s()) // STEP_S
         for offset in _OFFSETS:
             expected = totp.generate((now + offset) * STEP_S)
             if hmac.compare_digest(expected, given.encode()):
@@ -156,6 +145,11 @@ class SecondFactors:
     def _unlimit(self, account_id: int) -> None:
         for length_s in GUESSES:
             self._limits.uncount(_subject(account_id), length_s, now_s=self._now_s())
+
+
+def draw_secret() -> str:
+    """Return a new secret of 160 random bits for an authenticator app."""
+    return b32encode(os.urandom(20)).decode()
 
 
 def _totp(secret: str) -> TOTP:

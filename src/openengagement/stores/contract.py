@@ -222,6 +222,9 @@ class TweetStore(Store, Protocol):
     def read_contents(self, tweet_ids: Sequence[int]) -> dict[int, TweetContent]:
         """Read the contents of Tweets by id, without those that have none."""
 
+    def read_texts(self, tweet_ids: Sequence[int]) -> dict[int, str]:
+        """Read the texts of `read_contents` alone, which is cheaper for very many Tweets."""
+
     def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
         """Read Tweets by id, in the given order, without those that are not registered."""
 

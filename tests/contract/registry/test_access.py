@@ -179,7 +179,6 @@ def test_a_change_of_the_password(mailed):
 
 
 def turn_on(view, *, step=7, session_id="s"):
-    view.second_factors.propose(1, secret=b"secret")
     return view.second_factors.confirm(
         ANA,
         ProvenSecret(b"secret", step),
@@ -196,7 +195,6 @@ def test_a_second_factor(registry, other):
     (session,) = other.sessions.list_sessions(1, oldest_s=0)
     assert (session.id, session.proof) == ("s", Proof.CODE)
     assert not turn_on(registry)
-    assert not other.second_factors.propose(1, secret=b"other")
     assert other.second_factors.read(1).secret == b"secret"
     assert registry.second_factors.remove(1, actor=COMMAND_LINE, now_s=NOW_S)
     (session,) = other.sessions.list_sessions(1, oldest_s=0)
@@ -209,17 +207,25 @@ def test_a_second_factor(registry, other):
     ]
 
 
-def test_an_erased_account_gets_no_secret(registry):
-    assert not registry.second_factors.propose(99, secret=b"secret")
-
-
-def test_a_secret_that_was_replaced_is_not_confirmed(registry):
-    registry.second_factors.propose(1, secret=b"newer")
-    stale = ProvenSecret(b"older", 7)
+def test_an_erased_account_gets_no_second_factor(registry):
+    nobody = Actor("nobody", 99)
     assert not registry.second_factors.confirm(
-        ANA, stale, code_hashes=[b"one"], session_id="s", now_s=NOW_S
+        nobody, ProvenSecret(b"secret", 7), code_hashes=[b"one"], session_id="s", now_s=NOW_S
     )
     assert count(registry, RECOVERY_CODES) == 0
+
+
+def test_one_of_two_secrets_at_the_same_time_is_turned_on(registry, other):
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(turn_on, (registry, other))) == [False, True]
+    assert count(registry, RECOVERY_CODES) == 2
+
+
+def test_a_waiting_secret_of_an_older_version_is_replaced(registry):
+    row = {"account_id": 1, "secret": b"waits", "confirmed_at_s": None, "last_step": 0}
+    registry.database.change(SECOND_FACTORS.insert().values(row))
+    assert turn_on(registry)
+    assert registry.second_factors.read(1).secret == b"secret"
 
 
 def test_each_code_is_accepted_once(registry, other):

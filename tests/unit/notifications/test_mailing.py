@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from openengagement.language.languages import KNOWN, load_language
 from openengagement.notifications.mailing import Mailer
 from openengagement.notifications.message import Message, Result
 from openengagement.registry.notifications import NotificationType
@@ -26,9 +27,10 @@ DATA = {
 }
 
 
-def send(url, message=MESSAGE):
+def send(url, message=MESSAGE, *, code="en"):
     receivers = ("manager@example.com", "other@example.com")
-    mailer = Mailer(parse_mail_server(url), "engagement@example.com", receivers, "Harbour")
+    server, language = parse_mail_server(url), load_language(code)
+    mailer = Mailer(server, "engagement@example.com", receivers, "Harbour", language)
     return mailer.send(message)
 
 
@@ -58,14 +60,28 @@ def test_a_mail(inbox):
     assert mail.get_content_type() == "text/plain"
     text = mail.get_content().replace("\r\n", "\n")
     assert "openengagement app enable 10000001" in text
-    assert "\nname: Tide é Charts\nowner: ana\n" in text
+    assert "\nApp ID: 10000001\nName: Tide é Charts\nScreen name: ana\n" in text
 
 
+@pytest.mark.parametrize("code", KNOWN)
 @pytest.mark.parametrize("kind", NotificationType)
-def test_every_type_has_a_text(inbox, kind):
+def test_every_type_has_a_text(inbox, kind, code):
     with mail_server(inbox) as port:
         message = Message("msg_1", kind, 0, json.dumps(DATA[kind]))
-        assert send(f"smtp://127.0.0.1:{port}", message).is_delivered
+        assert send(f"smtp://127.0.0.1:{port}", message, code=code).is_delivered
+
+
+def test_a_mail_in_german(inbox):
+    data = {**APP, "handles": 1200, "handles_contracted": 1500}
+    with mail_server(inbox) as port:
+        message = Message("msg_1", "contract.near", 0, json.dumps(data))
+        assert send(f"smtp://127.0.0.1:{port}", message, code="de").is_delivered
+    mail = email.message_from_bytes(inbox.mails[0].content, policy=email.policy.default)
+    subject = "[Harbour] Die App Tide é Charts von @ana hat 1.200 von 1.500 Handles verbraucht"
+    assert mail["subject"] == subject
+    text = mail.get_content()
+    assert "Es wird keine Anfrage abgelehnt" in text
+    assert "Benutzername: ana" in text
 
 
 def test_a_name_makes_no_header(inbox):

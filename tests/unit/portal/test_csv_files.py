@@ -26,7 +26,7 @@ def test_a_formula_gets_an_apostrophe(start):
 
 
 @cases("sign", SIGNS)
-@cases("separator", [";", "; ", "\t", ";;", "\n", ";\u3000"])
+@cases("separator", [";", "; ", "\t", ";;", "\n", ";\u3000", ';"', '; " "'])
 def test_a_formula_inside_a_cell_gets_an_apostrophe_where_spreadsheets_may_split(separator, sign):
     cell = f"a{separator}{sign}1+1"
     assert read(write_csv(["x"], [[cell]])) == [["x"], [f"a{separator}'{sign}1+1"]]

@@ -356,6 +356,7 @@ def logged(subject="Birdseye", **more):
 
 
 MANAGE = {
+    "view": "",
     "viewer": MIRA,
     "faults": {},
     "typed": {},
@@ -377,6 +378,7 @@ NO_NUMBERS = dict.fromkeys(
     ("per_minute", "was_per_minute", "handles_contracted", "was_handles_contracted"), ""
 )
 MANAGE_APP = {
+    "view": "",
     "viewer": MIRA,
     "notice": None,
     "app": app_named("Birdseye")
@@ -424,6 +426,7 @@ MANAGE_KEYS = {
     "name_length_max": 128,
 }
 MANAGE_WEBHOOKS = {
+    "view": "",
     "viewer": MIRA,
     "webhooks": [],
     "mail": {"id": "mail", "receivers": (), "failed": 0},
@@ -439,6 +442,8 @@ MANAGE_WEBHOOKS = {
     "url_length_max": 2048,
 }
 MANAGE_ACCOUNTS = {
+    "action": "/manage/accounts?q=a&page=2",
+    "changed": None,
     "viewer": MIRA,
     "accounts": [],
     "total": 0,
@@ -798,7 +803,7 @@ def hostile_more_console(text, viewer):
         | {"faults": {"url": text}},
         "manage_accounts.html": MANAGE_ACCOUNTS
         | {"viewer": viewer, "accounts": [account, account | {"id": 2}], "total": 2, "q": text}
-        | {"page": 2, "pages": 3},
+        | {"page": 2, "pages": 3, "changed": account},
     }
 
 

@@ -20,6 +20,9 @@ class Contents:
     def read_contents(self, tweet_ids):
         return {each: self.contents[each] for each in tweet_ids if each in self.contents}
 
+    def read_texts(self, tweet_ids):
+        return {each: content.text for each, content in self.read_contents(tweet_ids).items()}
+
 
 def describe(*contents, template="", hosts=()):
     """Describe Tweets 1, 2, ... with these contents."""

@@ -11,7 +11,7 @@ from openengagement.registry.audit import Actor
 from openengagement.registry.encrypted import reencrypt_secrets
 from openengagement.registry.opening import open_registry
 from openengagement.sign_in.passwords import TooManyGuesses
-from openengagement.sign_in.second_factor import GUESSES, STEP_S, SecondFactors
+from openengagement.sign_in.second_factor import GUESSES, STEP_S, SecondFactors, draw_secret
 from support.authenticator import code_at, wrong_code
 
 NOW_S = 1_795_342_500
@@ -51,10 +51,9 @@ def factors(registry, keyring, clock, tmp_path):
 @pytest.fixture
 def secret(factors, clock):
     """The secret of a second factor that is on. The code of the step before was used."""
-    proposal = factors.propose(1, "ana")
-    step = clock.now_s // STEP_S - 1
-    assert factors.confirm(ANA, code_at(proposal.secret, step), session_id="s")
-    return proposal.secret
+    secret, step = draw_secret(), clock.now_s // STEP_S - 1
+    assert factors.confirm(ANA, secret, code=code_at(secret, step), session_id="s")
+    return secret
 
 
 def test_the_algorithm_is_that_of_rfc_6238():
@@ -65,11 +64,12 @@ def test_the_algorithm_is_that_of_rfc_6238():
 
 
 def test_the_uri_names_platform_and_person(factors):
-    proposal = factors.propose(1, "ana")
-    plain = proposal.secret.replace(" ", "")
+    secret = draw_secret()
+    proposal = factors.describe(secret, "ana")
+    assert proposal.secret.replace(" ", "") == secret
     assert proposal.uri == (
         "otpauth://totp/Harbour%20%26%20Co:ana?digits=6"
-        f"&secret={plain}&algorithm=SHA1&issuer=Harbour%20%26%20Co&period=30"
+        f"&secret={secret}&algorithm=SHA1&issuer=Harbour%20%26%20Co&period=30"
     )
 
 
@@ -112,6 +112,12 @@ def test_limits_on_guesses_and_their_windows(factors, secret, clock):
     assert factors.verify(1, code_at(secret, clock.now_s // STEP_S))
 
 
+def test_a_second_factor_that_is_on_is_not_replaced(factors, secret, clock):
+    other, step = draw_secret(), clock.now_s // STEP_S
+    assert factors.confirm(ANA, other, code=code_at(other, step), session_id="s") is None
+    assert factors.verify(1, code_at(secret, step))
+
+
 def test_accepted_codes_do_not_count(factors, secret, clock):
     for _ in range(2 * max(GUESSES.values())):
         clock.now_s += STEP_S
@@ -124,12 +130,13 @@ def test_the_secret_is_encrypted_again_under_a_new_key(factors, registry, keyrin
     assert keyring.decrypts(before)
     reencrypt_secrets(registry.database, lambda old: newer.encrypt(keyring.decrypt(old)))
     stored = registry.second_factors.read(1).secret
-    assert newer.decrypt(stored) == secret.replace(" ", "")
+    assert newer.decrypt(stored) == secret
     assert not keyring.decrypts(stored)
 
 
 def test_an_account_without_a_factor(factors):
     assert not factors.is_on(1)
     assert not factors.verify(1, "123456")
-    assert factors.confirm(ANA, "123456", session_id="s") is None
+    secret = draw_secret()
+    assert factors.confirm(ANA, secret, code=wrong_code(secret), session_id="s") is None
     assert not factors.remove(1, actor=ANA)

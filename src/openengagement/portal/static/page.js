@@ -1,5 +1,5 @@
-// Optional helpers for every page: Copy buttons, times in the reader's own time zone, and forms that
-// a double click sends once.
+// Optional helpers for every page: Copy buttons, times in the reader's own time zone, forms that a
+// double click sends once, and text that stays in the other forms of a page.
 
 for (const button of document.querySelectorAll("button[data-copy]")) {
   const label = button.firstChild;
@@ -55,3 +55,41 @@ for (const form of document.querySelectorAll("form[method=post]")) {
   // A page that the Back button shows again may be as it was when it was left.
   addEventListener("pageshow", () => { sent = false; });
 }
+
+// A form leads to another page. What was typed in the other forms comes back where they are shown
+// again, in this tab; so does the sent form for somebody who goes back, as after an error of the
+// server. Passwords and codes are not kept, and nothing is kept for another person.
+const KEPT_MS = 15 * 60_000;
+const PRIVATE = ["password", "hidden", "file", "submit", "button"];
+const person = document.querySelector(".who .name")?.textContent ?? "";
+const controls = [...document.querySelectorAll("form[method=post] :is(input, select, textarea)")]
+  .filter((control) => !PRIVATE.includes(control.type) && control.autocomplete !== "one-time-code");
+const pathOf = (form) => new URL(form.getAttribute("action"), location.href).pathname;
+const keyOf = (control) => `${pathOf(control.form)} ${control.name} ${control.type === "radio" ? control.value : ""}`;
+const isTick = (control) => control.type === "checkbox" || control.type === "radio";
+const isChanged = (control) => isTick(control) ? control.checked !== control.defaultChecked
+  : control.options ? [...control.options].some((each) => each.selected !== each.defaultSelected)
+  : control.value !== control.defaultValue;
+let sentForm = null;
+const kept = JSON.parse(sessionStorage.getItem("typed") ?? "{}");
+const isBack = performance.getEntriesByType("navigation")[0]?.type === "back_forward";
+const typed = kept.person !== person || Date.now() > kept.until ? {} : isBack ? { ...kept.typed, ...kept.sent } : kept.typed;
+for (const control of controls) {
+  const key = keyOf(control);
+  if (!(key in typed)) continue;
+  if (isTick(control)) control.checked = typed[key];
+  else control.value = typed[key];
+  delete typed[key];
+  const fold = control.closest("details");
+  if (fold) fold.open = true;
+}
+addEventListener("submit", (event) => { sentForm = event.target; });
+addEventListener("pagehide", () => {
+  const sent = {};
+  for (const control of controls.filter(isChanged)) {
+    (control.form === sentForm ? sent : typed)[keyOf(control)] = isTick(control) ? control.checked : control.value;
+  }
+  const isOver = sentForm && pathOf(sentForm) === "/sign-out";
+  if (isOver) sessionStorage.removeItem("typed");
+  else sessionStorage.setItem("typed", JSON.stringify({ person, typed, sent, until: Date.now() + KEPT_MS }));
+});

@@ -7,6 +7,7 @@ import polars as pl
 import psycopg
 
 from openengagement.engagement.tweets import TweetContent
+from openengagement.postgresql import write_array
 
 Connection = psycopg.Connection[Any]
 
@@ -25,8 +26,9 @@ ON CONFLICT (tweet_id) DO UPDATE SET
     text = EXCLUDED.text, url = EXCLUDED.url, thumbnail_url = EXCLUDED.thumbnail_url
 """
 _READ: Final = """
-SELECT tweet_id, text, url, thumbnail_url FROM contents WHERE tweet_id = ANY(%(ids)s)
+SELECT tweet_id, text, url, thumbnail_url FROM contents WHERE tweet_id = ANY(%(ids)s::bigint[])
 """
+_TEXTS: Final = "SELECT tweet_id, text FROM contents WHERE tweet_id = ANY(%(ids)s::bigint[])"
 
 
 def register_contents(db: Connection, folded: pl.DataFrame) -> None:
@@ -45,5 +47,10 @@ def drop_contents(db: Connection, tweet_ids: Sequence[int]) -> None:
 
 def read_contents(db: Connection, tweet_ids: Sequence[int]) -> dict[int, TweetContent]:
     """Read the contents of those of these Tweets that have one."""
-    rows = db.execute(_READ, {"ids": list(tweet_ids)})
+    rows = db.execute(_READ, {"ids": write_array(tweet_ids)})
     return {tweet_id: TweetContent(*content) for tweet_id, *content in rows}
+
+
+def read_texts(db: Connection, tweet_ids: Sequence[int]) -> dict[int, str]:
+    """Read the texts of those of these Tweets that have a content."""
+    return dict(db.execute(_TEXTS, {"ids": write_array(tweet_ids)}).fetchall())

@@ -135,6 +135,10 @@ class ClusterStore:
         with self._pool.connection() as db:
             return contents.read_contents(db, tweet_ids)
 
+    def read_texts(self, tweet_ids: Sequence[int]) -> dict[int, str]:
+        with self._pool.connection() as db:
+            return contents.read_texts(db, tweet_ids)
+
     def read_tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
         with self._pool.connection() as db:
             found, videos = table.read_tweets(db, tweet_ids)

@@ -1,12 +1,13 @@
 """The table of Tweets in PostgreSQL."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
 import psycopg
 
 from openengagement.engagement.types import Tweet
+from openengagement.postgresql import write_array
 from openengagement.stores.cluster.contents import drop_contents
 from openengagement.stores.contract import Authored
 
@@ -219,7 +220,7 @@ def read_tweets(
 
     Also return the number of the video of each Tweet that has one.
     """
-    rows = db.execute(_READ, {"ids": _array(tweet_ids)}).fetchall()
+    rows = db.execute(_READ, {"ids": write_array(tweet_ids)}).fetchall()
     found = {row[0]: Tweet(*row[:4]) for row in rows}
     videos = {row[0]: row[4] for row in rows if row[4] is not None}
     return {each: found[each] for each in tweet_ids if each in found}, videos
@@ -233,14 +234,9 @@ def list_tweets(db: Connection, author_id: int, *, limit: int) -> list[Tweet]:
 
 def videos_of(db: Connection, tweet_ids: Sequence[int]) -> psycopg.Cursor[Any]:
     """Query pairs: each Tweet with a video, and the number of the video."""
-    return db.execute(_VIDEOS, {"ids": _array(tweet_ids)})
+    return db.execute(_VIDEOS, {"ids": write_array(tweet_ids)})
 
 
 def read_videos(db: Connection, tweet_ids: Sequence[int]) -> Mapping[int, int]:
     """Read the number of the video of each Tweet that has one."""
     return dict(videos_of(db, tweet_ids).fetchall())
-
-
-def _array(ids: Iterable[int]) -> str:
-    """Write an array of PostgreSQL. The driver takes ten times as long for each of its elements."""
-    return f"{{{','.join(map(str, ids))}}}"

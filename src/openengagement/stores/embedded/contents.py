@@ -47,6 +47,7 @@ _READ: Final = """
 SELECT tweet_id, text, url, thumbnail_url
 FROM json_each(?) CROSS JOIN contents ON tweet_id = value
 """
+_TEXTS: Final = "SELECT tweet_id, text FROM json_each(?) CROSS JOIN contents ON tweet_id = value"
 _MODES: Final = ("OFF", "ON", "FAST")
 
 
@@ -59,6 +60,11 @@ def read_contents(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int,
     """Read the contents of those of these Tweets that have one."""
     rows = db.execute(_READ, (msgspec.json.encode(tweet_ids).decode(),))
     return {tweet_id: TweetContent(text, url, image) for tweet_id, text, url, image in rows}
+
+
+def read_texts(db: sqlite3.Connection, tweet_ids: Sequence[int]) -> dict[int, str]:
+    """Read the texts of those of these Tweets that have a content."""
+    return dict(db.execute(_TEXTS, (msgspec.json.encode(tweet_ids).decode(),)))
 
 
 @contextmanager

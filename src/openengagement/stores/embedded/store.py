@@ -139,6 +139,10 @@ class EmbeddedStore:
         with self._database.snapshot() as db:
             return contents.read_contents(db, tweet_ids)
 
+    def read_texts(self, tweet_ids: Sequence[int]) -> dict[int, str]:
+        with self._database.snapshot() as db:
+            return contents.read_texts(db, tweet_ids)
+
     def read_videos(self, tweet_ids: Sequence[int]) -> dict[int, int]:
         with self._database.snapshot() as db:
             return self._tweets.read_videos(db, tweet_ids)
