@@ -170,11 +170,11 @@ def test_the_period_before_is_compared(alice):
 def test_the_running_day_is_marked(alice):
     page = alice.open(address(metric="url_clicks"))
     assert page.html.count('class="running"') == 1
-    assert "Still counting, until" in page.html
+    assert "Incomplete, counted until" in page.html
     assert "(still counting)" in page.html
     over = alice.open(address(**MAY))
     assert 'class="running"' not in over.html
-    assert "Still counting" not in over.html
+    assert "Incomplete" not in over.html
 
 
 def test_nothing_is_said_in_words(alice):
@@ -182,6 +182,7 @@ def test_nothing_is_said_in_words(alice):
     assert page.text("total") == "0"
     assert page.html.count("Nothing in this time.") == 2
     assert "Not enough yet." in page.html
+    assert "App opens" in page.text("uncounted")
 
 
 # Who sees what.

@@ -171,6 +171,7 @@ class Console:
             enabled=app.enabled,
             suspended=app.suspended,
             created_at_s=app.created_at_s,
+            access_level=app.access_level,
         )
 
     def _describe_usage(self, app: App, month: str) -> dict[str, Any]:

@@ -100,6 +100,7 @@ class Overview:
         figures = make_figures(sums.by_hour, sums.before)
         bars = make_bars(metric, period, now=sums.by_hour, before=sums.before)
         start_s, end_s = period.start_hour * HOUR_S, period.end_hour * HOUR_S
+        rest = [figures[name] for name in METRICS if name not in MAIN]
         return {
             "tweets": len(sums.tweets),
             "more": sums.more,
@@ -115,7 +116,10 @@ class Overview:
                 }
                 for name in MAIN
             ],
-            "rest": [figures[name] for name in METRICS if name not in MAIN],
+            "rest": [each for each in rest if each.value or each.before],
+            "uncounted": current().formats.listed(
+                [each.label for each in rest if not each.value and not each.before]
+            ),
             "best": self._rank(sums, ranked_by),
             "ranked_by": ranked_by,
             "side": [(name, LABELS[name]) for name in _SIDE if name != ranked_by],

@@ -331,6 +331,9 @@ def listed_app(name, **more):
         "state": "enabled",
         "per_minute": None,
         "created_at_s": WHEN,
+        "website": None,
+        "description": None,
+        "access_level": "read",
         "requests": 0,
         "refused": 0,
         "handles_contracted": None,
@@ -377,7 +380,7 @@ MANAGE_APP = {
     "notice": None,
     "app": app_named("Birdseye")
     | {"id": 10000001, "state": "waiting", "enabled": False, "suspended": False}
-    | {"created_at_s": WHEN, "seen": "tag"},
+    | {"created_at_s": WHEN, "seen": "tag", "access_level": "read"},
     "default_limit": 6000,
     "numbers": NO_NUMBERS,
     "faults": {},
@@ -592,6 +595,7 @@ def overview_of(text):
         "chart": draw_bars(bars, period, is_rate=False),
         "ledger": [row | {"current": True}],
         "rest": [figures["media_views"]],
+        "uncounted": text,
         "best": [best | {"side": {"replies": 1, RATE: None}}],
         "ranked_by": "impressions",
         "side": [("replies", "Replies"), (RATE, "Rate")],
@@ -807,7 +811,8 @@ def hostile_console(text, viewer):
     """The manager's console with every optional part."""
     used = {"requests": 41, "refused": 3, "errors": {"rate_limited": 3}, "handles": 12}
     apps = [
-        listed_app(text, owner=text, requests=41, refused=3, handles_contracted=10),
+        listed_app(text, owner=text, requests=41, refused=3, handles_contracted=10)
+        | {"website": f"javascript:{text}", "description": text},
         listed_app(text, id=10000002, state="suspended", per_minute=7, handles_contracted=500),
     ]
     notice = {"app": text, "text": "is enabled."}
@@ -1336,6 +1341,18 @@ def test_a_waiting_app_can_be_enabled_from_the_list(limit, shown):
     ]
 
 
+def test_a_manager_sees_what_the_approval_covers():
+    """The form sends a hash of these; see `manage_views.fingerprint`."""
+    asked = {"website": "https://birdseye.example", "description": "Counts birds."}
+    row = listed_app("Birdseye", access_level="read-write", **asked)
+    queue = render("manage.html", waiting=[row])
+    page = render("manage_app.html", app=MANAGE_APP["app"] | asked | {"access_level": "read-write"})
+    for shown in (queue, page):
+        assert any(link["href"] == asked["website"] for link in shown.all("a"))
+        for text in ("Counts birds.", "Read and write"):
+            assert text in shown.text_of["main"]
+
+
 def test_forms_send_back_what_their_page_showed():
     """Without them, a manager could overwrite a change that they did not see."""
     knew = {"was_per_minute": "7", "was_handles_contracted": "500"}
@@ -1441,7 +1458,7 @@ def test_the_share_of_refused_requests():
 def test_entries_of_the_audit_log_are_sentences():
     log = [
         logged(),
-        logged(action="limit", before=None, after="600"),
+        logged(action="limit", before=None, after="6000"),
         logged(action="handles", before="500", after=None),
         logged("ana", action="role", app_id=None, before="member", after="manager"),
         logged(action="suspend", actor="command line", actor_id=None),
@@ -1459,7 +1476,7 @@ def test_entries_of_the_audit_log_are_sentences():
     text = " ".join(render("manage_audit.html", entries=log).text_of["main"].split())
     for said in (
         "Birdseye: @mira enabled the app.",
-        "@mira changed its limit per minute from the default to 600.",
+        "@mira changed its limit per minute from the default to 6,000.",
         "@mira changed its contracted handles a month from 500 to none.",
         "@mira made @ana a manager (previously a member).",
         "The command line suspended the app.",
