@@ -1186,7 +1186,7 @@ def test_no_app_can_be_created_when_the_limit_is_zero():
 @pytest.mark.parametrize(
     ("state", "badge", "words"),
     [
-        ("waiting", "Not enabled", "once its App ID is enabled"),
+        ("waiting", "Waiting for access", "once its App ID is enabled"),
         ("enabled", "Enabled", "for up to 12,000 requests a minute"),
         ("suspended", "Suspended", "is refused"),
     ],
