@@ -135,6 +135,7 @@ BASE = {
     "author": None,
     "owners": (),
     "base": "",
+    "waiting_apps": 0,
 }
 WHEN = int(datetime(2026, 11, 2, 9, 5, 59, tzinfo=UTC).timestamp())
 
@@ -1351,6 +1352,16 @@ def test_a_manager_sees_what_the_approval_covers():
         assert any(link["href"] == asked["website"] for link in shown.all("a"))
         for text in ("Counts birds.", "Read and write"):
             assert text in shown.text_of["main"]
+
+
+def test_every_page_tells_managers_how_many_apps_wait():
+    def told(count):
+        page = render("developer_apps.html", viewer=MIRA, waiting_apps=count)
+        return " ".join(re.sub("<.*?>", "", page.html.partition('"/manage"')[2])[:80].split())
+
+    assert told(1).startswith(">Manager&#39;s console 1: 1 app waits")
+    assert told(1200).startswith(">Manager&#39;s console 1,200: 1,200 apps wait")
+    assert "wait" not in told(0)
 
 
 def test_forms_send_back_what_their_page_showed():
