@@ -159,6 +159,23 @@ def test_the_best_tweets_are_those_of_the_api(oauth, alice):
         ]
 
 
+@pytest.mark.parametrize(
+    ("given", "days"),
+    [
+        (MAY, "start=2024-04-28&end=2024-05-04&by=hour"),
+        (MAY | {"first": "2024-03-01"}, "start=2024-04-07&end=2024-05-04&by=day"),
+    ],
+)
+def test_a_best_tweet_leads_to_its_chart_over_the_period(oauth, alice, given, days):
+    page = alice.open(address(**given, by="impressions"))
+    found = re.search(r'class="to-chart" href="([^"]*)"', page.html)[1].replace("&amp;", "&")
+    assert found.endswith(f"&metric=impressions&{days}")
+    chart = alice.open(found)
+    assert chart.status == 200
+    best = page.html.partition('class="best"')[2].partition("</ol>")[0]
+    assert re.search(r'class="v">(.*?)<', best)[1] in chart.html
+
+
 def test_the_period_before_is_compared(alice):
     """1 May has 23 + 10 + 8 + 4 impressions, and 2 May has 17."""
     page = alice.open(address(period="custom", first="2024-05-02", last="2024-05-02"))

@@ -580,7 +580,7 @@ def overview_of(text):
         "spark": draw_spark([bar.value for bar in bars]),
         "href": f"/overview?a={text}",
     }
-    best = {"tweet": tweet_view("5", text), "value": 5, "share": 1.0}
+    best = {"tweet": tweet_view("5", text), "value": 5, "share": 1.0, "chart": f"a={text}"}
     return OVERVIEW | {
         "state": "figures",
         "period": period,
@@ -596,7 +596,7 @@ def overview_of(text):
         "chart": draw_bars(bars, period, is_rate=False),
         "ledger": [row | {"current": True}],
         "rest": [figures["media_views"]],
-        "uncounted": text,
+        "uncounted": [text],
         "best": [best | {"side": {"replies": 1, RATE: None}}],
         "ranked_by": "impressions",
         "side": [("replies", "Replies"), (RATE, "Rate")],
