@@ -409,7 +409,8 @@ MANAGE_USAGE = {
 MANAGE_SYSTEM = {
     "viewer": MIRA,
     "ingestion": None,
-    "items": {"accounts": 3},
+    "items": {"accounts": 3, "new_figure": 1},
+    "item_names": {"accounts": "Accounts"},
     "disk": {"data_bytes": 5, "disk_bytes": 5_000_000, "free_bytes": 5_000_000_000},
     "notices": [],
 }
