@@ -176,6 +176,13 @@ def test_a_best_tweet_leads_to_its_chart_over_the_period(oauth, alice, given, da
     assert re.search(r'class="v">(.*?)<', best)[1] in chart.html
 
 
+def test_all_tweets_keeps_the_period_and_the_order(oauth, alice):
+    page = alice.open(address(**MAY, by="favorites", zone="UTC"))
+    link = re.search(r'class="all" href="([^"]*)"', page.html)[1].replace("&amp;", "&")
+    assert link == f"/explore?{urlencode(MAY | {'zone': 'UTC', 'sort': 'favorites'})}"
+    assert 'aria-sort="descending"' in alice.open(link).html
+
+
 def test_the_period_before_is_compared(alice):
     """1 May has 23 + 10 + 8 + 4 impressions, and 2 May has 17."""
     page = alice.open(address(period="custom", first="2024-05-02", last="2024-05-02"))

@@ -123,6 +123,7 @@ class Overview:
             "uncounted": [each.label for each in rest if not each.value and not each.before],
             "best": self._rank(sums, ranked_by, days=_chart_days(period)),
             "ranked_by": ranked_by,
+            "list_query": urlencode({**_list_view(view, period), "sort": ranked_by}),
             "side": [(name, LABELS[name]) for name in _SIDE if name != ranked_by],
             "metrics": {name: LABELS[name] for name in METRICS},
             "heat": make_heat(period, sums.by_hour),
@@ -177,6 +178,12 @@ def _kept(query: Mapping[str, str], period: Period) -> dict[str, str]:
 def _link(path: str, view: Mapping[str, str], **changes: str) -> str:
     """Return the address of a view with changes."""
     return f"{path}?{urlencode({**view, **changes})}"
+
+
+def _list_view(view: Mapping[str, str], period: Period) -> dict[str, str]:
+    """Return the parameters of the list of Tweets over the same period."""
+    kept = {name: view[name] for name in ("first", "last", "zone") if name in view}
+    return {"period": period.name, **kept}
 
 
 def _chart_days(period: Period) -> dict[str, str]:

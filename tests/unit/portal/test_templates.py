@@ -600,6 +600,7 @@ def overview_of(text):
         "uncounted": [text],
         "best": [best | {"side": {"replies": 1, RATE: None}}],
         "ranked_by": "impressions",
+        "list_query": f"sort={text}",
         "side": [("replies", "Replies"), (RATE, "Rate")],
         "metrics": {"impressions": "Impressions"},
         "heat": make_heat(period, hours),
