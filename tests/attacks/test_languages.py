@@ -5,7 +5,7 @@ import re
 import httpx
 import pytest
 
-from support.flows import CALLBACK
+from support.flows import CALLBACK, add_manager
 from support.oauth_server import start_oauth_server
 
 GERMAN = {"accept-language": "de-DE,de;q=0.9,en;q=0.5"}
@@ -15,9 +15,13 @@ NOUNS = """
 [en]
 tweet = ["post", "posts"]
 like = ["star", "stars"]
+retweet = ["boost", "boosts"]
+quote = ["quote", "quotes"]
 [de]
 tweet = ["Beitrag", "Beiträge", "Beiträgen"]
 like = ["Stern", "Sterne", "Sternen"]
+retweet = ["Boost", "Boosts", "Boosts"]
+quote = ["Zitat", "Zitate", "Zitaten"]
 """
 
 
@@ -244,6 +248,37 @@ def test_the_labels_of_metrics_follow_the_nouns(tides):
         assert "Stars" in page.html
         assert "Best posts" in page.html
         assert "Likes" not in page.html
+
+
+AUTHOR = (
+    *("/", "/overview", "/explore", "/explore?period=28d", "/explore?q=nothing"),
+    *("/explore/compare?tweet_ids=111,112", "/explore/compare?tweet_ids=211"),
+    *("/settings/apps", "/settings/sharing", "/settings/security"),
+)
+MANAGER = ("", "/usage", "/usage?month=2001-02", "/system", "/keys", "/accounts", "/audit")
+
+
+def other_nouns(html):
+    """Return the words of a page that are not the platform's nouns."""
+    return re.findall(r"[^<>]*(?:\bTweet|\bLikes|\bRetweet)[^<>]*", html)
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_people_read_the_platforms_nouns(tides, language):
+    """Only the pages of developers have the words of the API."""
+    asking = tides.request_token(tides.web, CALLBACK)
+    with tides.person() as person:
+        person.http.headers["accept-language"] = language
+        found = other_nouns(person.sign_in(person.open(tides.consent_url(asking))).html)
+        for path in AUTHOR:
+            found += other_nouns(person.open(path).html)
+    add_manager(tides.server, f"mara_{language}")
+    with tides.person(f"mara_{language}") as manager:
+        manager.http.headers["accept-language"] = language
+        manager.sign_in()
+        for path in MANAGER:
+            found += other_nouns(manager.open(f"/manage{path}").html)
+    assert found == []
 
 
 def test_links_at_the_foot(tides, origin):

@@ -150,7 +150,7 @@ def test_hours_are_shown_in_utc_and_local_time(new_session):
     page = arrive(session, DAYS + "&by=hour")
     box = chart_of(page)
     page.mouse.move(box["x"] + 1, box["y"] + 40)
-    expect(page.locator("#readout")).to_have_text("1 May, 05:30 (00:00 UTC)")
+    expect(page.locator("#readout")).to_have_text("1 May, 00:30 (19:00 UTC)")
 
 
 def test_zoom_by_dragging_and_reset(session):

@@ -24,6 +24,14 @@ def test_every_component_passes_axe(new_session, sandbox, options):
         found += measure(page)
     assert found == [], "\n".join(found)
     assert page.locator(".plot").count() == 4
+    assert page.locator(".chart canvas").count() == 8
+    drawn = {each.get_attribute("data-form") for each in page.locator(".chart").all()}
+    assert drawn == {"lines", "areas", "bars"}
+    assert page.locator(".heat-map").count() == 2
+    page.locator("#c6-chart").focus()
+    page.keyboard.press("End")
+    expect(page.locator("#c6-readout")).to_contain_text("still counting")
+    expect(page.locator("#c5-readout")).to_contain_text("Point at the chart")
     assert session.monitor.errors == []
 
 

@@ -27,7 +27,7 @@ KEYS_PATH: Final = "/manage/keys"
 _SUBJECT: Final = "platform keys"
 _DAYS_MAX: Final = 36_500
 _SCOPES: Final = {
-    Scope.EVENTS: gettext_noop("Send events, register and delete Tweets"),
+    Scope.EVENTS: gettext_noop("Send events, register and delete {tweets}"),
     Scope.ACCOUNTS: gettext_noop("Register and erase accounts"),
     Scope.USAGE: gettext_noop("Read the usage of apps"),
 }

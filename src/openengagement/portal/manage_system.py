@@ -198,9 +198,9 @@ def list_erasure_notices(unfinished: Sequence[int]) -> Iterator[str]:
     """Yield a sentence if erasures of accounts have not finished."""
     if unfinished:
         yield ngettext(
-            "%(count)s erased account still has Tweets. Repeat its erasure with: openengagement "
+            "%(count)s erased account still has {tweets}. Repeat its erasure with: openengagement "
             "account remove ID",
-            "%(count)s erased accounts still have Tweets. Repeat each erasure with: openengagement "
-            "account remove ID",
+            "%(count)s erased accounts still have {tweets}. Repeat each erasure with: "
+            "openengagement account remove ID",
             len(unfinished),
         )

@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from openengagement.engagement.types import HOUR_S, format_time
 from openengagement.errors import ApiError
-from openengagement.language.current import current
 from openengagement.language.current import gettext as _
 from openengagement.portal.account_figures import AccountFigures, AccountSums
 from openengagement.portal.bar_charts import draw_bars, draw_spark
@@ -27,7 +26,13 @@ from openengagement.portal.overview_figures import (
     value_of,
 )
 from openengagement.portal.page_request import PageRequest
-from openengagement.portal.periods import CUSTOM, Period, list_periods, read_period
+from openengagement.portal.periods import (
+    CUSTOM,
+    Period,
+    describe_until,
+    list_periods,
+    read_period,
+)
 from openengagement.portal.rendering import PageRenderer, Refusal
 from openengagement.portal.series import LABELS, RATE, format_number
 from openengagement.portal.tweet_views import TweetViews
@@ -55,7 +60,7 @@ class Overview:
         view, path = _kept(request.query, period), request.base + PATH
         context: dict[str, Any] = {
             "title": request.titled(_("Overview"), _("Overview")),
-            "scripts": ("page.js", "overview.js"),
+            "scripts": ("page.js", "overview.js", "heat_map.js"),
             "pictures": True,
             **_controls(view, period, path=path),
         }
@@ -67,8 +72,7 @@ class Overview:
             return self._refuse(request, error)
         if not sums.tweets:
             return self._render(request, {**context, "state": "empty"})
-        now_s = self._figures.now_s()
-        until = current().formats.hour(now_s, period.zone.rules) + period.zone.suffix
+        until = describe_until(self._figures.now_s(), period.zone)
         more = {"state": "figures", "counted_until": until}
         described = self._describe(view, period, sums=sums, path=path)
         return self._render(request, context | more | described)

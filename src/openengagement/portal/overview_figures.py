@@ -71,9 +71,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """Engagements an hour by hour of the week, `rows[day][hour]`, and their levels from 0 to 6."""
+    """Engagements an hour by hour of the week, `rows[day][hour]`, and their levels from 0 to 6.
+
+    `hours` are the times of day at which the hours begin.
+    """
 
     days: Sequence[str]
+    hours: Sequence[str]
     rows: Sequence[Sequence[float]]
     levels: Sequence[Sequence[int]]
     best: str
@@ -197,21 +201,26 @@ def make_heat(period: Period, now: Ints) -> Heat | None:
     best = int(averages.argmax())
     day, hour = divmod(best, _HOURS_A_DAY)
     minute = period.zone.at(end_hour * HOUR_S).minute
-    days = current().formats.weekdays()
+    days, starts = current().formats.weekdays(), _hours_of_day(minute)
     return Heat(
         days,
+        starts[:-1],
         averages.reshape(7, _HOURS_A_DAY).tolist(),
         levels.reshape(7, _HOURS_A_DAY).tolist(),
-        _describe_best(days[day], hour, minute=minute),
+        _(
+            "%(day)s %(first)s to %(last)s",
+            day=days[day],
+            first=starts[hour],
+            last=starts[hour + 1],
+        ),
         float(averages[best]),
     )
 
 
-def _describe_best(day: str, hour: int, *, minute: int) -> str:
-    """Write an hour of the week: `Mon 09:00 to 10:00`."""
-    starts = (each * HOUR_S + 60 * minute for each in (hour, hour + 1))
-    first, last = (current().formats.hour(at_s) for at_s in starts)
-    return _("%(day)s %(first)s to %(last)s", day=day, first=first, last=last)
+def _hours_of_day(minute: int) -> list[str]:
+    """Write when the hours of a day begin and end, in a zone that may be half an hour off."""
+    starts = (hour * HOUR_S + 60 * minute for hour in range(_HOURS_A_DAY + 1))
+    return [current().formats.hour(at_s) for at_s in starts]
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class Period:
         first = self.zone.at(self.start_hour * HOUR_S).date()
         hours = range(0, DAY_HOURS, min(self.bar_hours, DAY_HOURS))
         starts = [
-            _hour_of_day(first + timedelta(day), hour, zone=self.zone)
+            first_hour(first + timedelta(day), hour, zone=self.zone)
             for day in range(0, days, max(1, self.bar_hours // DAY_HOURS))
             for hour in hours
         ]
@@ -118,8 +118,8 @@ def read_period(
         return Period("28h", start, end, end - start, running=True, zone=zone)
     name = name if name in _DAYS else DEFAULT
     today = zone.at(now_s).date()
-    start = _hour_of_day(today - timedelta(_DAYS[name] - 1), zone=zone)
-    end = _hour_of_day(today + timedelta(1), zone=zone)
+    start = first_hour(today - timedelta(_DAYS[name] - 1), zone=zone)
+    end = first_hour(today + timedelta(1), zone=zone)
     # In the first minutes of a day of a zone that is half an hour off, no hour of it has begun.
     now_end = max(ceil_hour(now_s), start + 1)
     return Period(name, start, now_end, end - start, running=True, zone=zone)
@@ -158,7 +158,7 @@ def _read_custom(given: Mapping[str, str], *, now_s: float, floor_s: int, zone: 
             zone=zone,
             **texts,
         )
-    start, end = (_hour_of_day(day, zone=zone) for day in (first, last + timedelta(1)))
+    start, end = (first_hour(day, zone=zone) for day in (first, last + timedelta(1)))
     return Period(
         CUSTOM,
         start,
@@ -178,8 +178,12 @@ def _parse_day(text: str) -> date | None:
         return None
 
 
-def _hour_of_day(day: date, hour: int = 0, *, zone: Zone) -> int:
-    """Return the first hour that begins at this local time or later."""
+def first_hour(day: date, hour: int = 0, *, zone: Zone) -> int:
+    """Return the first hour that begins at this local time or later.
+
+    Raises:
+        OverflowError, ValueError: the day is at the end of the calendar.
+    """
     at = datetime(day.year, day.month, day.day, hour, tzinfo=zone.rules)
     return -(-int(at.timestamp()) // HOUR_S)
 
@@ -187,6 +191,11 @@ def _hour_of_day(day: date, hour: int = 0, *, zone: Zone) -> int:
 def describe_day(day: date) -> str:
     """Write a date for people: `1 Nov 2026`."""
     return current().formats.day(day)
+
+
+def describe_until(now_s: float, zone: Zone) -> str:
+    """Write until when a running hour or day is counted: `17:20`."""
+    return current().formats.hour(now_s, zone.rules) + zone.suffix
 
 
 def describe_hour(hour: int, *, zone: Zone = UTC_ZONE) -> str:

@@ -1,26 +1,13 @@
-"""The figures of a chart: the API request behind it, and its series. Pure functions.
-
-Every figure is taken from the API's answer. Only running sums and the engagement rate are computed
-here.
-"""
+"""The metrics of charts and tables, their numbers, and what a chart asks for. Pure functions."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
-from itertools import accumulate
 from typing import Any, Final
 
 from openengagement.engagement.access import ACCESS
-from openengagement.engagement.types import (
-    DAY_S,
-    HOUR_S,
-    TYPE_NAMES,
-    Endpoint,
-    parse_time,
-)
+from openengagement.engagement.types import TYPE_NAMES, Endpoint
 from openengagement.http.forms import given_once
-from openengagement.language.current import current, gettext_noop, ngettext
-from openengagement.language.current import gettext as _
+from openengagement.language.current import current, gettext_noop
 
 RATE: Final = "engagement_rate"
 RATE_OF: Final = ("engagements", "impressions")
@@ -66,7 +53,7 @@ TOTALS_TYPES: Final = tuple(name for name in TYPE_NAMES if name in ACCESS[Endpoi
 TIMED_TYPES: Final = tuple(name for name in TYPE_NAMES if name in ACCESS[Endpoint.HISTORICAL])
 LINES_MAX: Final = 6  # of a chart, unless every line is asked for
 CHART_GROUPINGS: Final = 3  # how many a chart's request has
-_TOO_OLD_FOR_VIEWS: Final = "unsupported_for_video_views_tweet_ids"
+_ZONE_LENGTH_MAX: Final = 99
 
 Number = int | float | None  # None where no figure is available
 
@@ -85,9 +72,9 @@ class ChartQuery:
     hourly: bool
     per_tweet: bool  # one line per Tweet, not one for all of them together
     cumulative: bool
-    stacked: bool = False  # areas on each other, not lines; `can_stack` tells whether they fit
+    stacked: bool = False  # on each other, not lines; `can_stack` tells whether that fits
     every_line: bool = False  # not the largest ones and the sum of the rest
-    zone: str = ""  # of the axis: UTC, or empty for the reader's
+    zone: str = ""  # chosen instead of the reader's
 
     @property
     def can_stack(self) -> bool:
@@ -138,7 +125,7 @@ def read_chart_query(pairs: Iterable[tuple[str, str]]) -> ChartQuery:
         cumulative=given.get("cumulative") == "yes",
         stacked=given.get("draw") == "stacked",
         every_line=given.get("lines") == "all",
-        zone="UTC" if given.get("zone") == "UTC" else "",
+        zone=given.get("zone", "")[:_ZONE_LENGTH_MAX],
     )
 
 
@@ -146,127 +133,6 @@ def read_tweet_ids(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """List the Tweet ids of a URL's query, without repeats. The API validates them."""
     lists = (value.split(",") for name, value in pairs if name == "tweet_ids")
     return tuple(dict.fromkeys(text.strip() for ids in lists for text in ids if text.strip()))
-
-
-def build_request(query: ChartQuery, *, today: date) -> dict[str, Any]:
-    """Build the API request behind a chart. `today` is the present day in UTC."""
-    times = ["engagement.type", "engagement.day", *(["engagement.hour"] if query.hourly else [])]
-    request: dict[str, Any] = {
-        "tweet_ids": list(query.tweet_ids),
-        "engagement_types": list(query.types),
-        "groupings": {
-            "chart": {"group_by": ["tweet.id", *times] if query.per_tweet else times},
-            "ranking": {"group_by": ["tweet.id", "engagement.type"]},
-            "total": {"group_by": ["engagement.type"]},
-        },
-    }
-    if query.start:
-        request["start"] = query.start
-    if end := _parse_end(query.end, today):
-        request["end"] = end
-    return request
-
-
-def _parse_end(last: str, today: date) -> str:
-    """Return the API's `end`, which is exclusive, for the last day that a person wants to see.
-
-    Today needs no `end`, because the API ends at the present by default. Text that is not a date
-    goes to the API unchanged.
-    """
-    try:
-        day = date.fromisoformat(last)
-        return "" if day == today else (day + timedelta(days=1)).isoformat()
-    except (ValueError, OverflowError):
-        return last
-
-
-@dataclass(frozen=True, slots=True)
-class Rank:
-    """A Tweet of a chart and its total."""
-
-    tweet_id: str
-    value: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A chart's figures: one row per time, with one number per column.
-
-    `times` are days or hours in UTC, `2026-11-21` or `2026-11-21 09:00`. `start_s` is the first of
-    them in Unix seconds, and `step_s` their distance. The window is that of the API's answer.
-    """
-
-    window_start_s: float
-    window_end_s: float
-    start_s: int
-    step_s: int
-    columns: list[str]
-    times: list[str]
-    rows: list[tuple[Number, ...]]
-    ranking: list[Rank]
-    total: Number
-    unavailable: list[str]
-    too_old: list[str]
-    errors: list[str]
-
-
-def shape_chart(query: ChartQuery, answer: Mapping[str, Any]) -> Chart:
-    """Build a chart from the API's answer to `build_request`."""
-    too_old = set(answer.get(_TOO_OLD_FOR_VIEWS, ()))
-    trees = answer["chart"] if query.per_tweet else {"": answer["chart"]}
-    times = _read_times(next(iter(trees.values()))[query.types[0]], hourly=query.hourly)
-    columns = [
-        [None] * len(times) if name in too_old else _read_line(query, tree)
-        for name, tree in trees.items()
-    ]
-    ranking = [
-        Rank(tweet_id, None if tweet_id in too_old else _fold(query, counts))
-        for tweet_id, counts in answer["ranking"].items()
-    ]
-    first = f"{times[0].replace(' ', 'T')}:00Z" if query.hourly else times[0]
-    together = _together(len(ranking)) if len(ranking) > 1 else ranking[0].tweet_id
-    return Chart(
-        window_start_s=parse_time(answer["start"]),
-        window_end_s=parse_time(answer["end"]),
-        start_s=int(parse_time(first)),
-        step_s=HOUR_S if query.hourly else DAY_S,
-        columns=[name or together for name in trees],
-        times=times,
-        rows=list(zip(*columns, strict=True)),
-        ranking=sort_by_number(ranking, [rank.value for rank in ranking]),
-        total=_fold(query, answer["total"]),
-        unavailable=list(answer.get("unavailable_tweet_ids", ())),
-        too_old=sorted(too_old),
-        errors=list(answer.get("errors", ())),
-    )
-
-
-def _together(count: int) -> str:
-    return ngettext("%(count)s {tweet}", "All %(count)s {tweets} together", count)
-
-
-def _read_times(days: Mapping[str, Any], *, hourly: bool) -> list[str]:
-    if not hourly:
-        return list(days)
-    return [f"{day} {hour}:00" for day, hours in days.items() for hour in hours]
-
-
-def _read_line(query: ChartQuery, tree: Mapping[str, Any]) -> list[Number]:
-    """Read the numbers of a column in the order of time."""
-    lines: list[Iterable[int]] = []
-    for name in query.types:
-        days = tree[name].values()
-        texts = (text for hours in days for text in hours.values()) if query.hourly else days
-        counts = map(int, texts)
-        lines.append(accumulate(counts) if query.cumulative else counts)
-    if query.metric == RATE:
-        return [rate_of(*pair) for pair in zip(*lines, strict=True)]
-    return list(lines[0])
-
-
-def _fold(query: ChartQuery, counts: Mapping[str, str]) -> Number:
-    numbers = [int(counts[name]) for name in query.types]
-    return rate_of(*numbers) if query.metric == RATE else numbers[0]
 
 
 def rate_of(engagements: Number, impressions: Number) -> float | None:
@@ -292,16 +158,3 @@ def format_number(value: Number) -> str:
         return "—"
     formats = current().formats
     return formats.percent(value) if isinstance(value, float) else formats.number(value)
-
-
-def chart_table(
-    query: ChartQuery, chart: Chart, *, names: Sequence[str]
-) -> tuple[list[str], list[list[object]]]:
-    """Return the header and the rows of a chart's CSV file. `names` are those of the columns."""
-    unit = _("hour (UTC)") if query.hourly else _("day (UTC)")
-    header = [unit, *(f"{query.metric}: {name}" for name in names)]
-    rows: list[list[object]] = [
-        [time, *(float(f"{value:.6g}") if isinstance(value, float) else value for value in row)]
-        for time, row in zip(chart.times, chart.rows, strict=True)
-    ]
-    return header, rows

@@ -120,6 +120,8 @@ def test_a_template_translates_only_its_own_texts(name):
 NOT_SHOWN = {
     "api_figures.py": "a shell command",
     "style_guide.py": "made-up figures, in the sandbox",
+    "sample_charts.py": "made-up figures, in the sandbox",
+    "sample_figures.py": "made-up figures, in the sandbox",
     "browsers.py": "names of browsers, which the registry keeps",
     "reference.py": "parts of the API reference, which is English",
 }

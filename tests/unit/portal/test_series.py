@@ -2,26 +2,31 @@
 
 import csv
 import io
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
 from openengagement.engagement.types import Endpoint, Tweet
 from openengagement.portal import totals
+from openengagement.portal.chart_figures import (
+    Rank,
+    build_request,
+    chart_table,
+    fit_zone,
+    shape_chart,
+)
+from openengagement.portal.chart_views import describe_chart
 from openengagement.portal.csv_files import write_csv
 from openengagement.portal.series import (
     LABELS,
     RATE,
     TIMED_TYPES,
     TOTALS_TYPES,
-    Rank,
-    build_request,
-    chart_table,
     format_number,
     read_chart_query,
-    shape_chart,
     sort_by_number,
 )
+from openengagement.portal.zones import UTC_ZONE, read_zone
 
 TODAY = date(2026, 11, 22)
 
@@ -128,8 +133,9 @@ HOURLY = answer(
 def test_one_line_by_hour_for_each_tweet():
     chart = shape_chart(chart_query(metric="replies"), HOURLY)
     assert chart.columns == ["5", "6"]
-    assert chart.times == ["2026-11-20 22:00", "2026-11-20 23:00", "2026-11-21 00:00"]
-    assert (chart.start_s, chart.step_s) == (1_795_212_000, 3600)
+    assert chart.times.labels == ["2026-11-20 22:00", "2026-11-20 23:00", "2026-11-21 00:00"]
+    assert chart.times.starts_s == [1_795_212_000, 1_795_215_600, 1_795_219_200]
+    assert chart.times.end_s == 1_795_222_800
     assert chart.rows == [(1, 4), (0, 5), (-3, 1200)]
     assert chart.ranking == [Rank("6", 1209), Rank("5", -2)]
     assert chart.total == 1207
@@ -154,8 +160,9 @@ def test_a_rate_by_day():
     given = {"metric": RATE, "show": "together", "start": "2026-11-20"}
     chart = shape_chart(chart_query(**given), response)
     assert chart.columns == ["All 2 Tweets together"]
-    assert chart.times == ["2026-11-20", "2026-11-21", "2026-11-22"]
-    assert (chart.start_s, chart.step_s) == (1_795_132_800, 86_400)
+    assert chart.times.labels == ["2026-11-20", "2026-11-21", "2026-11-22"]
+    assert chart.times.starts_s == [1_795_132_800, 1_795_219_200, 1_795_305_600]
+    assert chart.times.end_s == 1_795_392_000
     assert chart.rows == [(0.25,), (None,), (0.1875,)]
     assert chart.total == 0.25
     assert chart.ranking == [Rank("5", 0.25), Rank("6", None)]
@@ -171,12 +178,13 @@ def test_a_tweet_too_old_for_video_views_has_no_figures():
         {"video_views": "7"},
         unsupported_for_video_views_tweet_ids=["5"],
         unavailable_tweet_ids=["9"],
-        errors=["more"],
+        errors=["Forbidden to access tweets: 8"],
     )
-    chart = shape_chart(chart_query(metric="video_views", start="2026-11-20"), response)
+    query = chart_query(metric="video_views", start="2026-11-20", tweet_ids="5,6,8,9")
+    chart = shape_chart(query, response)
     assert chart.rows == [(None, 7)]
     assert chart.ranking == [Rank("6", 7), Rank("5", None)]
-    assert (chart.too_old, chart.unavailable, chart.errors) == (["5"], ["9"], ["more"])
+    assert (chart.too_old, chart.unavailable, chart.foreign) == (["5"], ["9"], ["8"])
 
 
 def test_the_line_of_a_single_tweet_is_named_by_its_id():
@@ -197,6 +205,142 @@ def test_missing_numbers_come_last_in_both_directions():
     keys = [None, 2, 3, 2]
     assert sort_by_number("abcd", keys) == ["c", "b", "d", "a"]
     assert sort_by_number("abcd", keys, ascending=True) == ["b", "d", "c", "a"]
+
+
+# Days of the reader's zone.
+
+
+def zone_of(name):
+    return read_zone({}, {"zone": name})
+
+
+@pytest.mark.parametrize(
+    ("zone", "start", "end"),
+    [
+        ("UTC", "2026-11-01", "2026-11-08"),
+        ("Europe/Berlin", "2026-10-31T23:00:00Z", "2026-11-07T23:00:00Z"),
+        ("Asia/Kolkata", "2026-10-31T19:00:00Z", "2026-11-07T19:00:00Z"),  # whole hours of UTC
+        ("America/New_York", "2026-11-01T04:00:00Z", "2026-11-08T05:00:00Z"),
+    ],
+)
+def test_the_window_is_that_of_the_readers_days(zone, start, end):
+    query = chart_query(start="2026-11-01", end="2026-11-07")
+    request = build_request(query, today=TODAY, zone=zone_of(zone))
+    assert (request["start"], request["end"]) == (start, end)
+    by_hour = "engagement.hour" in request["groupings"]["chart"]["group_by"]
+    assert by_hour is (zone != "UTC")
+
+
+@pytest.mark.parametrize("text", ["soon", "2026-02-30", "9999-12-31"])
+def test_text_that_is_no_day_of_a_zone_goes_to_the_api_unchanged(text):
+    query = chart_query(start="2026-11-01", end=text)
+    assert build_request(query, today=TODAY, zone=zone_of("Asia/Tokyo"))["end"] == text
+
+
+HOURS_OF_TWO_DAYS = {
+    "2026-10-24": {"22": "1", "23": "2"},
+    "2026-10-25": {f"{hour:02}": "1" for hour in range(24)},
+}
+
+
+def by_hour(counts):
+    line = {"replies": counts}
+    return answer(
+        {"5": line, "6": line}, {"5": {"replies": "0"}, "6": {"replies": "0"}}, {"replies": "0"}
+    )
+
+
+def test_days_are_sums_of_hours():
+    """25 October 2026 has 25 hours in Berlin: from 22:00 to 23:00 UTC."""
+    query = chart_query(metric="replies", start="2026-10-25", end="2026-10-26")
+    chart = shape_chart(query, by_hour(HOURS_OF_TWO_DAYS), zone=zone_of("Europe/Berlin"))
+    assert chart.times.labels == ["2026-10-25", "2026-10-26"]
+    assert chart.rows == [(26, 26), (1, 1)]
+    first, second = chart.times.starts_s
+    assert second - first == 25 * 3600
+    assert chart.times.end_s - second == 24 * 3600
+    cumulative = chart_query(
+        metric="replies", start="2026-10-25", end="2026-10-26", cumulative="yes"
+    )
+    chart = shape_chart(cumulative, by_hour(HOURS_OF_TWO_DAYS), zone=zone_of("Europe/Berlin"))
+    assert chart.rows == [(26, 26), (27, 27)]
+
+
+def test_hours_are_named_by_local_time():
+    query = chart_query(metric="replies", start="2026-10-25", by="hour")
+    chart = shape_chart(query, by_hour(HOURS_OF_TWO_DAYS), zone=zone_of("Asia/Kolkata"))
+    assert chart.times.labels[:2] == ["2026-10-25 03:30", "2026-10-25 04:30"]
+    table = chart_table(query, chart, names=["5", "6"], zone=zone_of("Asia/Kolkata"))
+    assert table[0][0] == "hour (UTC)"
+    assert table[1][0] == ["2026-10-24 22:00", 1, 1]
+
+
+def test_a_file_names_the_zone_of_its_days():
+    query = chart_query(metric="replies", start="2026-10-25", end="2026-10-26")
+    zone = zone_of("Europe/Berlin")
+    chart = shape_chart(query, by_hour(HOURS_OF_TWO_DAYS), zone=zone)
+    header, rows = chart_table(query, chart, names=["5", "6"], zone=zone)
+    assert header[0] == "day (Europe/Berlin)"
+    assert rows[0] == ["2026-10-25", 26, 26]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "now", "fits"),
+    [
+        ("2026-10-01", "2026-10-28", "2026-11-20T12:00", False),  # 673 hours
+        ("2026-10-02", "2026-10-28", "2026-11-20T12:00", True),
+        ("2026-10-01", "2026-10-28", "2026-10-28T12:00", True),  # so far
+        ("2026-10-01", "2026-10-28", "2026-10-28T22:30", False),
+        ("2026-09-01", "2026-10-28", "2026-11-20T12:00", True),  # which the API refuses
+        ("", "2026-10-28", "2026-11-20T12:00", True),
+        ("soon", "2026-10-28", "2026-11-20T12:00", True),
+    ],
+)
+def test_days_are_in_utc_where_the_api_cannot_answer_for_the_readers(start, end, now, fits):
+    now_s = datetime.fromisoformat(now).replace(tzinfo=UTC).timestamp()
+    berlin = zone_of("Europe/Berlin")
+    query = chart_query(start=start, end=end)
+    assert fit_zone(query, berlin, now_s=now_s) == (berlin if fits else UTC_ZONE)
+
+
+# How a chart is drawn.
+
+
+def view_of(chart, query, now_s=0.0):
+    return describe_chart(query, chart, names=chart.columns, zone=UTC_ZONE, now_s=now_s)
+
+
+@pytest.mark.parametrize(
+    ("given", "form"),
+    [
+        ({}, "lines"),
+        ({"draw": "stacked"}, "bars"),
+        ({"draw": "stacked", "cumulative": "yes"}, "areas"),
+        ({"show": "together"}, "bars"),
+        ({"show": "together", "cumulative": "yes"}, "lines"),
+        ({"show": "together", "draw": "stacked"}, "bars"),
+    ],
+)
+def test_bars_are_for_few_counts_that_add_up(given, form):
+    query = chart_query(metric="replies", **given)
+    response = HOURLY
+    if not query.per_tweet:
+        response = {**HOURLY, "chart": HOURLY["chart"]["5"]}
+    assert view_of(shape_chart(query, response), query).form == form
+
+
+def test_many_hours_are_areas():
+    hours = {"2026-11-20": {f"{hour:02}": "1" for hour in range(24)}}
+    hours["2026-11-21"] = {f"{hour:02}": "1" for hour in range(8)}
+    query = chart_query(metric="replies", draw="stacked", start="2026-11-20", by="hour")
+    assert view_of(shape_chart(query, by_hour(hours)), query).form == "areas"
+
+
+def test_the_part_that_is_still_counted_is_marked():
+    query = chart_query(metric="replies")
+    chart = shape_chart(query, HOURLY)
+    assert view_of(chart, query, now_s=chart.times.end_s - 2400).until == "00:20 UTC"
+    assert view_of(chart, query, now_s=chart.times.end_s).until == ""
 
 
 # CSV.

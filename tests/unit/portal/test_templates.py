@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import jinja2
 import numpy as np
 import pytest
-from markupsafe import Markup
 
 import openengagement
 from openengagement.apps.app_form import ACCESS_LEVEL_TEXTS
@@ -20,11 +19,13 @@ from openengagement.engagement.types import TYPE_NAMES
 from openengagement.language.negotiation import load_languages
 from openengagement.look import Look
 from openengagement.portal.bar_charts import draw_bars, draw_spark
+from openengagement.portal.chart_figures import Chart, Times
+from openengagement.portal.chart_views import describe_chart
 from openengagement.portal.environment import make_environment
 from openengagement.portal.months import format_month
 from openengagement.portal.overview_figures import list_actions, make_bars, make_figures, make_heat
 from openengagement.portal.periods import read_period
-from openengagement.portal.series import RATE, Chart, format_number, read_chart_query
+from openengagement.portal.series import RATE, format_number, read_chart_query
 from openengagement.portal.style_guide import StyleGuide
 from openengagement.portal.tweet_views import TweetView
 from openengagement.portal.zones import UTC_ZONE, Zone
@@ -220,6 +221,7 @@ REFUSED_CHART = {
     "metrics": {"impressions": "Impressions"},
     "today": "2026-11-22",
     "choose": "/explore?tweet_ids=5",
+    "readers_zone": UTC_ZONE,
     "other_lines": "/explore/compare?lines=all",
 }
 NOW_S = 1_795_342_000
@@ -613,36 +615,31 @@ def overview_of(text):
 def chart_of(text):
     """A chart with every optional part except an error."""
     given = {"tweet_ids": text, "metric": text, "start": text, "end": text}
+    query = read_chart_query(given.items())
     chart = Chart(
         window_start_s=1_795_212_000,
         window_end_s=1_795_222_800,
-        start_s=0,
-        step_s=3600,
+        times=Times(["2026-11-20"], [1_795_132_800], NOW_S + 1, [0, 1]),
         columns=[text],
-        times=["2026-11-20 22:00"],
         rows=[(1,)],
         ranking=[],
         total=1,
         unavailable=[text],
         too_old=[text],
-        errors=[text],
+        foreign=[text],
     )
+    zone = Zone(text, UTC, chosen=True, local=text)
+    view = describe_chart(query, chart, names=[text], zone=zone, now_s=NOW_S)
     return REFUSED_CHART | {
         "faults": {},
-        "query": read_chart_query(given.items()),
+        "query": query,
         "chart": chart,
-        "rows": [("2026-11-20 22:00", Markup("<td>1</td>"))],
-        "total": "1",
+        "view": replace(view, largest=5, nothing=True),
         "window_s": [WHEN, WHEN],
         "too_old": [text],
-        "nothing": True,
-        "span": text,
         "file": text,
-        "zone": Zone(text, UTC, chosen=True, local=text),
+        "zone": zone,
         "other_zone": {"label": "UTC", "href": f"/explore/compare?a={text}"},
-        "order": "0",
-        "largest": 5,
-        "columns": [text],
         "ranking": [{"tweet": tweet_view("5", text), "value": "1", "share": 1.0}],
         "csv": f"/explore/compare.csv?a={text}",
         "request": REQUEST | {"body": text, "curl": text},
@@ -1089,6 +1086,16 @@ def test_the_denial_page_links_back_to_the_app():
     tag, attributes = render("denied.html", link=link).with_id("denied-link")
     assert (tag, attributes["href"]) == ("a", link)
     assert "denied-link" not in render("denied.html").html
+
+
+def test_pages_have_one_width():
+    """Dialogs are narrower: signing in, consent, errors."""
+    widths = {}
+    for path in sorted((PORTAL / "templates").glob("[!_]*.html")):
+        for width in re.findall(r"block width %}(\w+)", path.read_text()):
+            widths.setdefault(width, []).append(path.name)
+    assert widths.keys() == {"page", "sheet", "narrow", "medium"}
+    assert (widths["narrow"], widths["medium"]) == (["base.html"], ["consent.html"])
 
 
 def test_the_account_page_can_revoke_apps():

@@ -38,7 +38,7 @@ const unnamed = formatTime(parts);
 const named = formatTime({ ...parts, timeZoneName: "short" });
 for (const time of document.querySelectorAll("time[datetime]")) {
   time.title = time.textContent;
-  const format = time.closest("main.sheet, main.broad") ? unnamed : named;
+  const format = time.closest("main.sheet") ? unnamed : named;
   time.textContent = format.format(new Date(time.dateTime));
 }
 
