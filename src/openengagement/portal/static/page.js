@@ -42,6 +42,12 @@ for (const time of document.querySelectorAll("time[datetime]")) {
   time.textContent = format.format(new Date(time.dateTime));
 }
 
+// A row of tabs that scrolls shows the tab of the page.
+for (const tab of document.querySelectorAll(".tabs [aria-current]")) {
+  const row = tab.parentElement;
+  row.scrollLeft = tab.offsetLeft - (row.clientWidth - tab.offsetWidth) / 2;
+}
+
 const RESENT_AFTER_MS = 5000; // somebody who stopped the page may send the form again
 for (const form of document.querySelectorAll("form[method=post]")) {
   let sent = false;
