@@ -259,7 +259,11 @@ MANAGER = ("", "/usage", "/usage?month=2001-02", "/system", "/keys", "/accounts"
 
 
 def other_nouns(html):
-    """Return the words of a page that are not the platform's nouns."""
+    """Return the words of a page that are not the platform's nouns.
+
+    The items of the system page are those of a command, in English.
+    """
+    html = re.sub(r'<dl[^>]* lang="en">.*?</dl>', "", html, flags=re.DOTALL)
     return re.findall(r"[^<>]*(?:\bTweet|\bLikes|\bRetweet)[^<>]*", html)
 
 

@@ -113,7 +113,7 @@ def test_the_running_hour_or_day_is_marked(calm, path):
     expect(page.locator("#running")).to_have_text(
         re.compile(r"Incomplete, counted until \d\d:\d\d UTC")
     )
-    wait_for_ink(page, NOW, 20)
+    wait_for_ink(page, NOW, 8)
     page.locator("#chart").focus()
     page.keyboard.press("End")
     expect(page.locator("#readout")).to_contain_text("(still counting)")

@@ -25,10 +25,13 @@ _STATES: Final[Mapping[str, tuple[int, int, Mapping[str, str]]]] = {
 
 def make_comparisons(now_s: float) -> dict[str, ChartView]:
     """Draw every form of a comparison, with its name."""
-    return {name: _make(*state, now_s=now_s) for name, state in _STATES.items()}
+    return {
+        name: _make(tweets, hours, given=given, now_s=now_s)
+        for name, (tweets, hours, given) in _STATES.items()
+    }
 
 
-def _make(tweets: int, hours: int, given: Mapping[str, str], *, now_s: float) -> ChartView:
+def _make(tweets: int, hours: int, *, given: Mapping[str, str], now_s: float) -> ChartView:
     ids = [str(number) for number in range(1, tweets + 1)]
     query = read_chart_query({"tweet_ids": ",".join(ids), **given}.items())
     chart = shape_chart(query, _answer(query, hours, now_s=now_s))

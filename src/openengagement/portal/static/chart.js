@@ -60,6 +60,12 @@ function stack(data, hidden) {
   return stacked;
 }
 
+// What is drawn. A bar of nothing would cover the axis.
+function shapeData(data, hidden, { bars, stacked }) {
+  const shaped = stacked ? stack(data, hidden) : data;
+  return bars ? shaped.map((column, at) => at ? column.map((top, row) => data[at][row] ? top : null) : column) : shaped;
+}
+
 // How a chart is drawn. Parts of a whole cannot be negative, which an undo may leave: lines can.
 function formOf({ form }, figures) {
   const many = figures.names.length > 1;
@@ -99,7 +105,7 @@ function drawChart(holder, figures, $) {
   function draw() {
     plot?.destroy();
     const options = makeOptions(holder, figures, { hidden, moment, zone, form, whole, running, showValues, showRange });
-    plot = new uPlot(options, stacked ? stack(figures.data, hidden) : figures.data, holder);
+    plot = new uPlot(options, shapeData(figures.data, hidden, form), holder);
     plot.over.append(tip.element);
     if (view !== whole) plot.setScale("x", { min: view[0], max: view[1] });
     showValues(null);
