@@ -20,6 +20,7 @@ import counting
 import nats
 import numpy as np
 import peers_environment
+import polars as pl
 import product
 import sizes
 from measure import MemoryWatch, Spread, cpu_s
@@ -156,6 +157,28 @@ def backlog(folder: Path, files: Sequence[Path], rounds: int) -> dict[str, Sprea
     }
 
 
+def large_backlog(folder: Path, files: Sequence[Path], events: int) -> dict[str, Spread]:
+    """Publish the events of some files again and again, and watch the memory of a consumer."""
+    lines = sum(map(counting.line_count, files))
+    times = events // lines
+    counted = counting.count(files).with_columns(count=pl.col("count") * times)
+    with broker(folder / "nats-large") as log:
+        bodies = (body for _ in range(times) for body in messages(files, lines))
+        asyncio.run(_publish_all(log.url, bodies))
+        data = folder / "consumed-large"
+        command = product.Command(data, "consume", f"{log.url}/{STREAM}", "--until-end")
+        with MemoryWatch(command.pid) as watch:
+            ran = command.wait()
+    if ran.answer["events"] != lines * times:
+        raise RuntimeError(f"{ran.answer} of {lines * times} events")
+    counting.check(data, counted)
+    return {
+        "events": Spread.of([lines * times]),
+        "rate": Spread.of([lines * times / ran.wall_s]),
+        "rss_mib": Spread.of([watch.process_rss_mib]),
+    }
+
+
 def into_postgresql(folder: Path, files: Sequence[Path], rounds: int) -> dict[str, Spread]:
     """Time a consumer that upserts the same messages into PostgreSQL."""
     lines = sum(map(counting.line_count, files))
@@ -252,13 +275,19 @@ def latency(folder: Path, files: Sequence[Path], *, rate: float, for_s: float) -
 def consuming(
     folder: Path, files: Callable[[], Sequence[Path]], amounts: sizes.Sizes
 ) -> dict[str, dict[str, Spread]]:
-    """Measure both."""
+    """Measure our consumer and PostgreSQL's."""
     some = files()[: amounts.peer_files]
     whole = backlog(folder, some, amounts.few_rounds)
+    large = large_backlog(folder, some, amounts.backlog_events)
     rate = whole["rate_without_start"].median / 2
     paced = latency(folder, some, rate=rate, for_s=amounts.http_s / 3)
     peers_environment.install_debian_packages()
     peer = into_postgresql(folder, some, amounts.few_rounds)
     times = Spread.of([whole["rate_without_start"].median / peer["rate"].median])
     peer["times"] = times
-    return {"consume_backlog": whole, "consume_latency": paced, "consume_postgresql": peer}
+    return {
+        "consume_backlog": whole,
+        "consume_large_backlog": large,
+        "consume_latency": paced,
+        "consume_postgresql": peer,
+    }

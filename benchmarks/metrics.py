@@ -1,25 +1,22 @@
 """CPU time of `/totals` and of ingest with metrics, beside that without them.
 
-    python benchmarks/metrics.py --before DIR [--rounds N] [--requests N] [--batches N]
+    python benchmarks/metrics.py [--rounds N] [--requests N] [--batches N]
 
-`before` is the source folder of a version without metrics, such as `src` of a worktree of an older
-commit; `off` and `on` are this version without and with the setting. The three take turns. While
-`on` is measured, it is scraped once a second, as no Prometheus would do more often.
+`off` and `on` are without and with the setting, and take turns. While `on` is measured, it is
+scraped once a second, as no Prometheus would do more often.
 """
 
 import argparse
 import http.client
 import json
-import os
 import sys
 import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from unittest.mock import patch
 
 import product
 import world
@@ -32,8 +29,9 @@ from openengagement.metrics.cells import Board, create
 from openengagement.metrics.exposition import render
 from openengagement.metrics.metric import Metric, attach
 
-MODES = ("before", "off", "on")
+MODES = ("off", "on")
 LINES = 10_000
+BODIES = 20
 SCRAPES_EVERY_S = 1.0
 CALLS = 200_000
 SCRAPES = 20
@@ -41,24 +39,15 @@ SCRAPES = 20
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--before", type=Path, required=True)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--requests", type=int, default=8000)
-    parser.add_argument("--batches", type=int, default=20)
+    parser.add_argument("--batches", type=int, default=100)
     options = parser.parse_args()
     print(f"the calls of a request: {calls_us():.2f} us; a scrape: {scrape_us():.0f} us of CPU")
     with tempfile.TemporaryDirectory(prefix="openengagement-metrics-") as folder:
+        made = world.build(Path(folder, "totals"))
         with ExitStack() as stack:
-            worlds = {}
-            for name in ("before", "now"):  # each version has a folder that it made
-                Path(folder, name).mkdir()
-                with version(name, options.before):
-                    worlds[name] = world.build(Path(folder, name))
-            made = {mode: worlds.get(mode, worlds["now"]) for mode in MODES}
-            servers = {
-                mode: stack.enter_context(serving(mode, made[mode].data, options.before))
-                for mode in MODES
-            }
+            servers = {mode: stack.enter_context(serving(mode, made.data)) for mode in MODES}
             show("/totals", of_totals(made, servers, options))
         with ExitStack() as stack:
             found = of_ingest(Path(folder), stack, options)
@@ -66,22 +55,13 @@ def main() -> None:
 
 
 @contextmanager
-def version(name: str, before: Path) -> Iterator[None]:
-    """Let commands and servers that start in the block be of the version of this mode."""
-    path = {"PYTHONPATH": str(before.resolve())} if name == "before" else {}
-    with patch.dict(os.environ, path):
-        yield
-
-
-@contextmanager
-def serving(mode: str, data: Path, before: Path) -> Iterator[product.Server]:
+def serving(mode: str, data: Path) -> Iterator[product.Server]:
     """Serve a folder in one of the modes, and scrape its metrics if it has any."""
     port = product.free_port()
     settings = {"access_log": "off"} | ({"metrics": f"127.0.0.1:{port}"} if mode == "on" else {})
     product.use_stores(data, **settings)
     with ExitStack() as stack:
-        with version(mode, before):  # only while it starts, not while it runs
-            server = stack.enter_context(product.serving(data, core=cores()[0]))
+        server = stack.enter_context(product.serving(data, core=cores()[0]))
         if mode == "on":
             stack.callback(start_scraping(f"http://127.0.0.1:{port}/metrics").set)
         yield server
@@ -101,14 +81,14 @@ def start_scraping(url: str) -> threading.Event:
 
 
 def of_totals(
-    made: dict[str, world.World],
+    made: world.World,
     servers: dict[str, product.Server],
     options: argparse.Namespace,
 ) -> dict[str, list[float]]:
     """Return the CPU time of a request in each round, in microseconds."""
     cases = {}
     for mode, server in servers.items():
-        source = RequestSource(made[mode], server.port)
+        source = RequestSource(made, server.port)
 
         def make(amount: int, source: RequestSource = source) -> list[bytes]:
             bodies = source.bodies(amount, tweets=1, types=PRIVATE, groupings=BY_TWEET)
@@ -128,12 +108,11 @@ def of_ingest(
     folder: Path, stack: ExitStack, options: argparse.Namespace
 ) -> dict[str, list[float]]:
     """Return the CPU time of a batch in each round, in microseconds. Each mode has a folder."""
-    senders = {}
+    senders, bodies = {}, [body(number) for number in range(BODIES)]
     for mode in MODES:
         data = folder / f"ingest-{mode}"
-        with version(mode, options.before):
-            key = product.run(data, "platform-key", "issue", "benchmark").answer["platform_key"]
-        server = stack.enter_context(serving(mode, data, options.before))
+        key = product.run(data, "platform-key", "issue", "benchmark").answer["platform_key"]
+        server = stack.enter_context(serving(mode, data))
         senders[mode] = server, key
     used: dict[str, list[float]] = {mode: [] for mode in MODES}
     for number in range(-1, options.rounds):
@@ -141,36 +120,40 @@ def of_ingest(
             server, key = senders[mode]
             wait_until_idle(server.pid)
             before_s = cpu_s(server.pid)
-            send_batches(server.port, key, options.batches, seed=number)
+            send_batches(server.port, key, options.batches, bodies)
             wait_until_idle(server.pid)  # merges belong to the batches
             if number >= 0:  # the first round warms up
                 used[mode].append((cpu_s(server.pid) - before_s) / options.batches * 1e6)
     return used
 
 
-def send_batches(port: int, key: str, amount: int, *, seed: int) -> None:
-    """Send batches of NDJSON over one connection."""
+def send_batches(port: int, key: str, amount: int, bodies: Sequence[bytes]) -> None:
+    """Send batches of NDJSON over one connection, in turn; without a key each one counts."""
     connection = http.client.HTTPConnection(product.HOST, port)
-    born_s = int(time.time()) - 3600
-    for batch in range(amount):
-        lines = [
-            json.dumps(
-                {
-                    "tweet_id": str(snowflake(born_s) + (line * 7919 + batch + seed) % 50_000),
-                    "type": "favorites" if line % 3 else "impressions",
-                    "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(born_s + line % 3000)),
-                }
-            )
-            for line in range(LINES)
-        ]
-        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-ndjson"}
-        body = "\n".join(lines).encode()
-        connection.request("POST", "/platform/v1/events", body, headers)
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-ndjson"}
+    for number in range(amount):
+        connection.request("POST", "/platform/v1/events", bodies[number % len(bodies)], headers)
         answer = connection.getresponse()
         accepted = json.loads(answer.read()).get("accepted")
         if accepted != LINES:
             raise RuntimeError(f"{answer.status}: {accepted} lines were accepted")
     connection.close()
+
+
+def body(number: int) -> bytes:
+    """Write a batch of events of many Tweets."""
+    born_s = int(time.time()) - 3600
+    lines = [
+        json.dumps(
+            {
+                "tweet_id": str(snowflake(born_s) + (line * 7919 + number) % 50_000),
+                "type": "favorites" if line % 3 else "impressions",
+                "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(born_s + line % 3000)),
+            }
+        )
+        for line in range(LINES)
+    ]
+    return "\n".join(lines).encode()
 
 
 def calls_us() -> float:
@@ -207,12 +190,12 @@ def in_turn(number: int) -> list[str]:
 
 
 def show(what: str, used: dict[str, list[float]]) -> None:
-    before = used["before"]
+    off = used["off"]
     for mode, cpu_us in used.items():
-        spread = ratios(cpu_us, before)
+        spread = ratios(cpu_us, off)
         print(
-            f"{what}, {mode:6} {Spread.of(cpu_us).show()} us of CPU; before = 1: by pairs "
-            f"{spread.show('.3f')}, over all {sum(cpu_us) / sum(before):.3f}"
+            f"{what}, {mode:3} {Spread.of(cpu_us).show()} us of CPU; off = 1: by pairs "
+            f"{spread.show('.3f')}, over all {sum(cpu_us) / sum(off):.3f}"
         )
 
 

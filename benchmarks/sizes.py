@@ -23,6 +23,7 @@ class Sizes:
     tweets_of_video: int
     sample_s: float
     peer_files: int
+    backlog_events: int
     column_millions: int
     large_column_millions: int
     cluster_tweets: int
@@ -49,6 +50,7 @@ FULL = Sizes(
     tweets_of_video=10_000,
     sample_s=1.5,  # how long one run of requests should take
     peer_files=20,  # each of stream.BATCH_EVENTS, into every ingest peer
+    backlog_events=50_000_000,  # that wait in an event log
     column_millions=10,  # millions of events in each format
     large_column_millions=100,
     cluster_tweets=10_000_000,
@@ -74,6 +76,7 @@ QUICK = Sizes(
     tweets_of_video=1_000,
     sample_s=0.3,
     peer_files=2,
+    backlog_events=1_000_000,
     column_millions=1,
     large_column_millions=2,
     cluster_tweets=30_000,
