@@ -9,6 +9,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 MUST_NOT_SKIP = os.environ.get("TESTS_MUST_NOT_SKIP") == "1"
+STORES = os.environ.get("TEST_STORES", "embedded")  # see support/stores.py
 
 # The tests of these folders share servers or a browser, so one pytest worker runs a whole folder.
 # In all other folders the unit of work is a file.
@@ -28,6 +29,8 @@ OWN_SERVERS = (
     "tests/attacks/test_secrets.py",
     "tests/attacks/test_timing.py",
 )
+# It uses the PostgreSQL server of that folder.
+SAME_UNIT = {"tests/contract/test_limits.py": "tests/contract/registry"}
 # These need a browser, kill processes again and again, wait for seconds, or run clients in other
 # languages. They are not even imported for the quick tests.
 HEAVY_UNITS = (
@@ -44,6 +47,8 @@ HEAVY_UNITS = (
     "tests/unit/ingest/test_decoder_process.py",
     "tests/wire/test_fuzzed_api.py",
 )
+# These compare the nodes of a cluster. `tests/wire/test_metrics.py` shows the same for one node.
+NODE_UNITS = ("tests/wire/test_node_metrics.py",)
 # Long units first: the short files at the end then keep all pytest workers busy.
 LONG_UNITS = (
     *WHOLE_FOLDERS,
@@ -62,7 +67,8 @@ class FolderScheduling(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file, _, _ = nodeid.partition("::")
         folder = _folder_of(nodeid)
-        return folder if folder in WHOLE_FOLDERS and file not in OWN_SERVERS else file
+        is_whole = folder in WHOLE_FOLDERS and file not in OWN_SERVERS
+        return folder if is_whole else SAME_UNIT.get(file, file)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -73,7 +79,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FolderSch
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     path = collection_path.relative_to(config.rootpath).as_posix()
-    return True if "not heavy" in config.option.markexpr and path in HEAVY_UNITS else None
+    left_out = HEAVY_UNITS if "not heavy" in config.option.markexpr else ()
+    left_out += NODE_UNITS if STORES == "embedded" else ()
+    return True if path in left_out else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are selected by their marks
@@ -81,7 +89,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(HEAVY_UNITS):
             item.add_marker("heavy")
-    if os.environ.get("TEST_STORES", "embedded") != "embedded":  # see support/stores.py
+    if STORES != "embedded":
         items[:] = [item for item in items if not item.get_closest_marker("embedded")]
     items.sort(key=lambda item: _rank(_folder_of(item.nodeid)))
 

@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from support.cases import cases
 from support.developer import (
     NEW,
     PORTAL,
@@ -146,7 +147,7 @@ def test_a_visitor_is_sent_to_sign_in_and_back(many_apps, app_id, unchanged):
             assert (page.status, urlsplit(page.url).path) == (200, path)
 
 
-@pytest.mark.parametrize(
+@cases(
     "path",
     [
         "/portal?next=https://evil.example",
@@ -251,7 +252,7 @@ def test_a_get_request_changes_nothing(developer, app_id, unchanged):
 # URLs.
 
 
-@pytest.mark.parametrize(
+@cases(
     "name",
     [
         *("0", "-{}", "+{}", "%20{}", "{}%20", "{}.0", "0x989681", "1e7", "0{}", "{}%00", "{};x"),
@@ -359,7 +360,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("field", "value"), BAD, ids=lambda each: ascii(each)[:40])
+@cases(("field", "value"), BAD, ids=lambda each: ascii(each)[:40])
 def test_invalid_values_are_refused_and_stay_in_the_form(
     developer, app_id, unchanged, field, value
 ):
@@ -408,7 +409,7 @@ def test_the_largest_allowed_callbacks_fit_into_a_form(developer):
     assert answer.status_code != 413
 
 
-@pytest.mark.parametrize("text", SCRIPTS)
+@cases("text", SCRIPTS)
 def test_scripts_in_the_settings_of_an_app_do_not_run(developer, text):
     made, page = create(developer, text, description=text)
     pages = [page, *(developer.open(path) for path in (PORTAL, settings_path(made)))]
@@ -507,7 +508,7 @@ def test_every_page_has_the_security_headers(developer, app_id):
         assert "unsafe" not in policy
 
 
-@pytest.mark.parametrize(
+@cases(
     "host",
     [
         *("x$(id)", "x`id`", 'x";id;"', "x';id;'", "x;id", "x&id", "x|id", "x>id", "x id", "x\\"),

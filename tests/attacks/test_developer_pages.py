@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from support.calls import Bearer, question, sign_as_user
+from support.cases import cases
 from support.developer import (
     NEW,
     act,
@@ -167,7 +168,7 @@ def test_the_console_shows_the_answer_of_the_api(many_apps, developer, env):
         assert env[name] not in page.html
 
 
-@pytest.mark.parametrize(
+@cases(
     ("fields", "code", "words"),
     [
         ({"sign_as": "app", "type_impressions": "on"}, "forbidden_metrics", "author"),
@@ -196,7 +197,7 @@ def test_the_console_explains_refusals(developer, env, fields, code, words):
     assert "<script>alert" not in page.html
 
 
-@pytest.mark.parametrize(
+@cases(
     ("fields", "faulty"),
     [
         ({"tweet_ids": ""}, ["tweet_ids"]),

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from support.cases import cases
 from support.oauth_server import FORM
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -27,7 +28,7 @@ def get(person, path, headers=HTML):
     return person.http.get(person.origin + path, headers=headers)
 
 
-@pytest.mark.parametrize("path", MISSING)
+@cases("path", MISSING)
 def test_an_unknown_address_is_a_page_with_a_way_on(oauth, alice, path):
     with oauth.person() as visitor:
         answer = get(visitor, path)
@@ -42,7 +43,7 @@ def test_an_unknown_address_is_a_page_with_a_way_on(oauth, alice, path):
     assert "@alice" in answer.text
 
 
-@pytest.mark.parametrize("path", API)
+@cases("path", API)
 def test_calls_of_the_api_keep_their_answers(oauth, path):
     with oauth.person() as visitor:
         of_browser, of_program = get(visitor, path), get(visitor, path, {"Accept": "*/*"})
@@ -60,7 +61,7 @@ def test_programs_get_json_at_an_unknown_address(oauth, method):
             assert json.loads(answer.content)["errors"][0]["code"] == 34
 
 
-@pytest.mark.parametrize(
+@cases(
     ("method", "path", "allowed"),
     [
         ("GET", "/sign-out", "POST"),

@@ -16,6 +16,7 @@ import pytest
 
 from openengagement.portal.series import TIMED_TYPES
 from support.calls import sign_as_user
+from support.cases import cases
 from support.flows import set_password
 from support.person import read_page
 from support.world import RECENT, show_time
@@ -191,7 +192,7 @@ def test_an_account_without_tweets_gets_an_explanation(oauth):
 # Invalid parameters.
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given", "field", "text"),
     [
         ({"tweet_ids": ",".join(map(str, range(1, 27)))}, "", "A chart has at most 25 Tweets"),
@@ -225,9 +226,7 @@ def test_a_chart_without_tweets_returns_to_the_table(alice):
     assert urlsplit(alice.open(f"{COMPARE}.csv").url).path == "/explore"
 
 
-@pytest.mark.parametrize(
-    "query", ["sort=x", "page=-1", "page=99", "page=²", "order=x", "tweet_ids=<"]
-)
+@cases("query", ["sort=x", "page=-1", "page=99", "page=²", "order=x", "tweet_ids=<"])
 def test_invalid_parameters_of_the_table_are_ignored(alice, query):
     assert list(read_rows(alice.open(f"/explore?{query}"))) == MINE
 

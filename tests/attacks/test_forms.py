@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.cases import cases
 from support.flows import CALLBACK, PASSWORD
 from support.oauth_server import FORM
 from support.signing import as_form
@@ -89,8 +90,8 @@ def assert_refused(answer):
     assert "oe_session" not in answer.headers.get("set-cookie", "")
 
 
-@pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("token", [None, "", "x", "A" * 43, "\x00", "é", "a" * 5000])
+@cases("action", ACTIONS)
+@cases("token", [None, "", "x", "A" * 43, "\x00", "é", "a" * 5000])
 def test_a_form_without_its_token_is_refused(alice, fields, unchanged, action, token):
     given = [] if token is None else [("csrf_token", token)]
     assert_refused(post(alice, action, fields[action] + given))
@@ -114,7 +115,7 @@ def test_a_token_of_another_browser_is_refused(alice, fields, tokens_of_bob, unc
     unchanged()
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@cases("action", ACTIONS)
 def test_a_form_of_another_origin_is_refused(alice, fields, unchanged, action):
     """The browser's own headers about the origin of the form."""
     sent = [*fields[action], ("csrf_token", csrf_of(alice))]
@@ -136,7 +137,7 @@ def test_a_form_of_another_origin_is_refused(alice, fields, unchanged, action):
     unchanged()
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@cases("action", ACTIONS)
 def test_a_repeated_or_misplaced_token_is_refused(alice, fields, unchanged, action):
     token = csrf_of(alice)
     twice = [*fields[action], ("csrf_token", token), ("csrf_token", token)]
@@ -147,8 +148,8 @@ def test_a_repeated_or_misplaced_token_is_refused(alice, fields, unchanged, acti
     unchanged()
 
 
-@pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("kind", ["text/plain", "application/json", "multipart/form-data", ""])
+@cases("action", ACTIONS)
+@cases("kind", ["text/plain", "application/json", "multipart/form-data", ""])
 def test_a_form_with_another_content_type_is_refused(alice, fields, unchanged, action, kind):
     """Content types that another site can send without a preflight request."""
     sent = [*fields[action], ("csrf_token", csrf_of(alice))]
@@ -156,7 +157,7 @@ def test_a_form_with_another_content_type_is_refused(alice, fields, unchanged, a
     unchanged()
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@cases("action", ACTIONS)
 def test_a_get_request_does_nothing(alice, fields, unchanged, action):
     """A link or an image sends a GET request."""
     sent = as_form([*fields[action], ("csrf_token", csrf_of(alice))])
@@ -200,7 +201,7 @@ def test_a_token_belongs_to_one_session(oauth, alice):
         assert_refused(post(alice, "/sign-out", [("csrf_token", csrf_of(elsewhere))]))
 
 
-@pytest.mark.parametrize(
+@cases(
     "app_id",
     ["", "x", "-1", "1e3", "0x1", "٣", "9223372036854775808", "9" * 19, "9" * 400, "1 or 1=1"],
 )

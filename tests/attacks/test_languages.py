@@ -5,6 +5,7 @@ import re
 import httpx
 import pytest
 
+from support.cases import cases
 from support.flows import CALLBACK, add_manager
 from support.oauth_server import start_oauth_server
 
@@ -161,8 +162,8 @@ def test_the_answer_to_a_form_offers_no_other_language(oauth):
         assert 'action="/language"' not in page.html
 
 
-@pytest.mark.parametrize("accepted", ["en", "de"])
-@pytest.mark.parametrize(
+@cases("accepted", ["en", "de"])
+@cases(
     "path",
     ["/", "/overview", "/explore", "/portal", "/settings/apps", "/docs", "/overview?period=28h"],
 )

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from support.cases import cases
 from support.oauth_server import (
     ACCESS_TOKEN,
     FORM,
@@ -89,14 +90,14 @@ def refused(oauth, method, path, headers=(), body=b"", *, host="localhost"):
 
 
 @pytest.mark.embedded  # a balancer may lose an answer that is sent before the end of the body
-@pytest.mark.parametrize("path", POSTED)
+@cases("path", POSTED)
 def test_bodies(oauth, path):
     for body in BODIES.values():
         refused(oauth, "POST", path, [URLENCODED], body)
         refused(oauth, "POST", path, [(URLENCODED[0], f"{URLENCODED[1]}; charset=utf-16")], body)
 
 
-@pytest.mark.parametrize("path", POSTED)
+@cases("path", POSTED)
 def test_multipart_bodies(oauth, path):
     kind = f"multipart/form-data; boundary={BOUNDARY}"
     for body in MULTIPARTS.values():
@@ -115,9 +116,7 @@ def test_multipart_bodies(oauth, path):
         refused(oauth, "POST", path, [("Content-Type", kind)], b"--\r\n\r\n----\r\n")
 
 
-@pytest.mark.parametrize(
-    "value", ["\x00", "\xff", "\u202e", "\U0010ffff", "x" * 9_000, "%00", "[]"]
-)
+@cases("value", ["\x00", "\xff", "\u202e", "\U0010ffff", "x" * 9_000, "%00", "[]"])
 def test_strange_values_in_a_valid_form(oauth, alice, value):
     """The form passes the check of its origin."""
     page = alice.open("/settings/apps")
@@ -132,7 +131,7 @@ def test_strange_values_in_a_valid_form(oauth, alice, value):
     assert alice.open("/settings/apps").url.endswith("/settings/apps")
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "identity", "x"])
+@cases("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "identity", "x"])
 def test_bodies_with_a_wrong_content_encoding(oauth, coding):
     for path in POSTED:
         refused(oauth, "POST", path, [URLENCODED, ("Content-Encoding", coding)], b"not encoded")
@@ -152,7 +151,7 @@ def test_parsing_a_form_takes_bounded_time(oauth):
     assert time.monotonic() - begun < 20
 
 
-@pytest.mark.parametrize(
+@cases(
     "query",
     [
         "oauth_token=%00",
@@ -177,9 +176,7 @@ def test_queries(oauth, query):
         refused(oauth, "GET", f"{path}?{query}&oauth_signature=x")
 
 
-@pytest.mark.parametrize(
-    "method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "X"]
-)
+@cases("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "X"])
 def test_methods(oauth, method):
     """A route with an effect accepts only POST; the two GET calls of the wire must be signed."""
     for path in POSTED:
@@ -189,7 +186,7 @@ def test_methods(oauth, method):
         refused(oauth, method, path, [URLENCODED], b"csrf_token=x")
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "X"])
+@cases("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "X"])
 def test_methods_of_pages(oauth, method):
     for path in ("/sign-in", "/settings/apps", "/oauth/authenticate", "/static/x", "/settings/"):
         received = talk(oauth.server.port, request_bytes(method, path))
@@ -235,7 +232,7 @@ COOKIES = [
 ]
 
 
-@pytest.mark.parametrize("cookie", COOKIES, ids=range(len(COOKIES)))
+@cases("cookie", COOKIES, ids=range(len(COOKIES)))
 def test_cookies(oauth, cookie):
     for path, status in (("/sign-in", 200), ("/settings/apps", 303)):
         answer = exchange(oauth.server.port, request_bytes("GET", path, [("Cookie", cookie)]))
@@ -244,7 +241,7 @@ def test_cookies(oauth, cookie):
         refused(oauth, "POST", path, [("Cookie", cookie), URLENCODED], b"csrf_token=x")
 
 
-@pytest.mark.parametrize(
+@cases(
     "authorization",
     [
         "Basic \xe9",
@@ -285,10 +282,8 @@ def test_authorization_headers(oauth, authorization):
         refused(oauth, method, path, [("Authorization", authorization), URLENCODED], body)
 
 
-@pytest.mark.parametrize("value", ["\x00", "\ud7ff", "\U0010ffff", "x" * 9000, "\r\n", "%00", "é"])
-@pytest.mark.parametrize(
-    "name", ["consumer_key", "token", "nonce", "verifier", "signature", "version"]
-)
+@cases("value", ["\x00", "\ud7ff", "\U0010ffff", "x" * 9000, "\r\n", "%00", "é"])
+@cases("name", ["consumer_key", "token", "nonce", "verifier", "signature", "version"])
 def test_signed_values(oauth, name, value):
     """Any values, signed or not, in an access token call with an unknown request token."""
     app = oauth.web
@@ -298,9 +293,7 @@ def test_signed_values(oauth, name, value):
     assert 400 <= answer.status < 500, answer
 
 
-@pytest.mark.parametrize(
-    "host", ["", "[", "[::1", "a:b:c", "\xff", "x" * 5000, "a/b", "a?b#c", "@", None]
-)
+@cases("host", ["", "[", "[::1", "a:b:c", "\xff", "x" * 5000, "a/b", "a?b#c", "@", None])
 def test_hosts(oauth, host):
     for path in ("/sign-in", "/oauth/authorize?oauth_token=x", "/settings/apps"):
         request = request_bytes("GET", path, host=host)
@@ -308,7 +301,7 @@ def test_hosts(oauth, host):
     refused(oauth, "POST", "/sign-in", [URLENCODED, ("Origin", "http://[")], b"a=b", host=host)
 
 
-@pytest.mark.parametrize(
+@cases(
     "path",
     [
         "/settings/",

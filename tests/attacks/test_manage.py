@@ -14,6 +14,7 @@ import pytest
 from openengagement.registry.apps import AppForm
 from openengagement.registry.opening import open_registry
 from support.calls import question, sign_as_user
+from support.cases import cases
 from support.cli import invoke
 from support.flows import PASSWORD, add_manager, set_password
 from support.oauth_server import connected_clients, start_oauth_server
@@ -278,8 +279,8 @@ def test_the_handles_of_an_app_in_a_month(mira, used):
     assert "No handle in" in mira.open(f"/manage/apps/{used}").html
 
 
-@pytest.mark.parametrize("month", ["2024-13", "x", "", "2024-02-01"])
-@pytest.mark.parametrize("path", ["/manage/usage", "/manage/usage.csv", "/manage/apps/{}"])
+@cases("month", ["2024-13", "x", "", "2024-02-01"])
+@cases("path", ["/manage/usage", "/manage/usage.csv", "/manage/apps/{}"])
 def test_an_invalid_month_is_refused(mira, used, path, month):
     page = mira.open(f"{path.format(used)}?month={month}")
     assert page.status == 400
@@ -300,7 +301,7 @@ def test_a_visitor_must_sign_in_and_returns(console, path):
         assert landed.url == f"{console.url}{path}?month={OTHER_MONTH}&q=a%26b"
 
 
-@pytest.mark.parametrize("path", PAGES)
+@cases("path", PAGES)
 def test_a_member_is_refused_with_an_explanation(member, path):
     page = member.open(path)
     assert page.status == 403
@@ -482,9 +483,7 @@ def test_enabling_from_the_list_keeps_an_earlier_limit(console, mira, waiting, d
 # --- what does not fit ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "app_id", ["1", "0", "x", "10000001x", "-1", "9" * 18, "9" * 40, "٣", "%00"]
-)
+@cases("app_id", ["1", "0", "x", "10000001x", "-1", "9" * 18, "9" * 40, "٣", "%00"])
 def test_unknown_apps_are_refused(console, mira, waiting, app_id):
     page = mira.open(f"/manage/apps/{app_id}")
     assert page.status == 404
@@ -505,7 +504,7 @@ def test_unknown_decisions_are_refused(console, mira, waiting, decision):
     assert log_of(console, waiting) == []
 
 
-@pytest.mark.parametrize(
+@cases(
     ("sent", "missing"),
     [
         ({"decision": "limits"}, "per_minute and handles_contracted"),
@@ -560,10 +559,8 @@ def test_a_link_cannot_claim_a_decision_that_was_not_made(console, mira, waiting
     assert "Requests a minute: 1,234. Contracted handles a month: 5,678." in page.text("notice")
 
 
-@pytest.mark.parametrize("field", LIMITS)
-@pytest.mark.parametrize(
-    "typed", ["0", "-5", "1.5", "6,000", "many", "1e3", "9" * 30, "٣", '"><script>']
-)
+@cases("field", LIMITS)
+@cases("typed", ["0", "-5", "1.5", "6,000", "many", "1e3", "9" * 30, "٣", '"><script>'])
 def test_invalid_numbers_are_reported_and_kept(console, waiting, decide, field, typed):
     other = LIMITS[field == LIMITS[0]]
     page = decide(waiting, "limits", **{field: typed, other: "12"})
@@ -572,8 +569,11 @@ def test_invalid_numbers_are_reported_and_kept(console, waiting, decide, field, 
     kept = dict(page.form_sending("decision", "limits").fields)
     assert (kept[field], kept[other]) == (typed, "12")
     assert log_of(console, waiting) == [], "the valid number of the two is not saved either"
-    page = decide(waiting, "limits", **{field: "8", other: "12"})
-    assert page.status == 200
+
+
+def test_a_corrected_number_is_saved(console, waiting, decide):
+    assert decide(waiting, "limits", per_minute="many", handles_contracted="12").status == 400
+    assert decide(waiting, "limits", per_minute="8", handles_contracted="12").status == 200
     assert len(log_of(console, waiting)) == 2
 
 

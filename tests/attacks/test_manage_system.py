@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.cases import cases
 from support.cli import call_command
 from support.flows import add_manager
 from support.oauth_server import FORM, start_oauth_server
@@ -119,7 +120,7 @@ def test_a_key_has_only_the_chosen_purposes(console, mira):
     assert send_events(console, key, EVENT).code == "scope_missing"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("fields", "field"),
     [
         ({"name": "", "scope_events": "on"}, "name"),

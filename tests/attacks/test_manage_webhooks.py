@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.cases import cases
 from support.flows import add_manager
 from support.oauth_server import FORM, start_oauth_server
 from support.person import read_page
@@ -15,6 +16,7 @@ ALL = {
     f"type_{kind}": "on"
     for kind in ("app.waiting", "limit.reached", "contract.near", "contract.reached")
 } | {"type_damage.found": "on"}
+DAMAGE = {"type_damage.found": "on"}  # which nothing else on the server notifies of
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,7 @@ def test_only_managers_open_the_page_and_change_webhooks(console, mira):
 
 
 def test_a_webhook_from_its_first_test_to_its_end(console, mira, receiver):
-    webhook_id, secret = add(console, mira, receiver.url)
+    webhook_id, secret = add(console, mira, receiver.url, **DAMAGE)
     assert secret not in mira.open(PATH).html
     assert post(mira, TEST, {"target": webhook_id}).status == 303
     assert mira.open(PATH).text("result") == "The test was accepted: 204."
@@ -125,7 +127,7 @@ def test_a_webhook_from_its_first_test_to_its_end(console, mira, receiver):
 
 def test_failed_deliveries_are_shown_and_begun_again(console, mira, receiver):
     receiver.answer = lambda _number: 410
-    webhook_id, _ = add(console, mira, receiver.url)
+    webhook_id, _ = add(console, mira, receiver.url, **DAMAGE)
     console.sql(
         "insert into notifications (id, occasion, type, data, created_at_s, queued) "
         "values ('msg_1', 'x', 'damage.found', '{}', 4102444800, true)"
@@ -146,7 +148,7 @@ def test_failed_deliveries_are_shown_and_begun_again(console, mira, receiver):
     assert (state, attempts) != ("failed", 12)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("fields", "field", "text"),
     [
         ({"url": "", **ALL}, "url", "https"),
@@ -168,7 +170,7 @@ def test_invalid_webhooks_are_refused_beside_their_field(console, mira, fields, 
 
 def test_a_webhook_gets_only_the_chosen_types(console, mira):
     url = f"{URL}&damage"
-    add(console, mira, url, **{"type_damage.found": "on"})
+    add(console, mira, url, **DAMAGE)
     assert console.sql("select types from webhooks where url = ?", url) == [("damage.found",)]
 
 

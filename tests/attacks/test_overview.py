@@ -13,6 +13,7 @@ import pytest
 
 from openengagement.portal.series import LABELS, TIMED_TYPES
 from support.calls import sign_as_user
+from support.cases import cases
 from support.flows import set_password
 from support.world import show_time
 
@@ -280,7 +281,7 @@ def test_faults_are_shown_at_their_fields(alice):
     assert dict(page.form_with("first", "last").fields)["last"] == "2999-01-01"
 
 
-@pytest.mark.parametrize(
+@cases(
     "query",
     [
         "metric=<script>alert(1)</script>&by=<script>alert(1)</script>",

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from support.cases import cases
 from support.flows import add_manager
 from support.world import RECENT
 
@@ -42,7 +43,7 @@ def test_pages_of_visitors_are_small(oauth, path):
         assert weigh(oauth, visitor, path) < BYTES_MAX
 
 
-@pytest.mark.parametrize("path", AUTHOR)
+@cases("path", AUTHOR)
 def test_pages_of_authors_are_small(oauth, alice, path):
     assert weigh(oauth, alice, path) < BYTES_MAX
 

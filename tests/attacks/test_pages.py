@@ -6,6 +6,7 @@ import re
 import pytest
 
 from support.calls import Bearer
+from support.cases import cases
 from support.flows import CALLBACK, OOB
 from support.oauth_server import FORM
 from support.signing import as_form
@@ -56,7 +57,7 @@ def asking(oauth):
 # Frames, caches and referrers.
 
 
-@pytest.mark.parametrize(
+@cases(
     ("path", "status"),
     [
         ("/sign-in", 200),
@@ -162,7 +163,7 @@ def assert_plain(html, text):
     assert "62615533" not in html  # 7919 * 7907
 
 
-@pytest.mark.parametrize("text", SCRIPTS)
+@cases("text", SCRIPTS)
 def test_scripts_in_the_texts_of_an_app_do_not_run(oauth, alice, text):
     app = app_called(oauth, text, description=text)
     asking = oauth.request_token(app, CALLBACK)
@@ -181,9 +182,7 @@ def test_scripts_in_the_texts_of_an_app_do_not_run(oauth, alice, text):
     alice.revoke(app.app_id)
 
 
-@pytest.mark.parametrize(
-    "text", [*SCRIPTS, "javascript:alert(1)", "https://x.example/'\"><script>"]
-)
+@cases("text", [*SCRIPTS, "javascript:alert(1)", "https://x.example/'\"><script>"])
 def test_scripts_written_directly_to_the_registry_do_not_run(oauth, alice, text):
     """Names, owners and websites that bypassed all validation."""
     made = app_called(oauth, "Innocent", website="https://innocent.example/")
@@ -208,7 +207,7 @@ def test_scripts_written_directly_to_the_registry_do_not_run(oauth, alice, text)
             oauth.sql("update accounts set screen_name = ? where screen_name_key = ?", name, name)
 
 
-@pytest.mark.parametrize("text", SCRIPTS)
+@cases("text", SCRIPTS)
 def test_scripts_in_a_url_do_not_run(oauth, alice, text):
     for browser in (alice, oauth.person()):
         for path in ("/sign-in", "/oauth/authorize", "/oauth/authenticate", "/settings/apps", "/x"):
@@ -236,9 +235,7 @@ def test_scripts_in_a_form_or_a_user_agent_do_not_run(oauth, text):
         person.sign_out()
 
 
-@pytest.mark.parametrize(
-    "name", ["<b>", "a b", "a'b", "\u202ebob", "a\x00", "", "x" * 65, "b\u200bob"]
-)
+@cases("name", ["<b>", "a b", "a'b", "\u202ebob", "a\x00", "", "x" * 65, "b\u200bob"])
 def test_invalid_screen_names_are_refused(oauth, world, name):
     """Neither the command nor the platform API accepts them."""
     with pytest.raises(AssertionError, match="is not 1 to 64 letters"):
@@ -251,9 +248,7 @@ def test_invalid_screen_names_are_refused(oauth, world, name):
     assert not oauth.sql("select 1 from accounts where id = 777")
 
 
-@pytest.mark.parametrize(
-    "name", ["\u202eknaB eht", "a\x00b", "Bank\u2066", "x" * 129, " ", "a\nb", "\u200b"]
-)
+@cases("name", ["\u202eknaB eht", "a\x00b", "Bank\u2066", "x" * 129, " ", "a\nb", "\u200b"])
 def test_invalid_names_of_apps_are_refused(oauth, name):
     """Names that reverse or hide a part of themselves."""
     with pytest.raises(AssertionError, match="visible characters"):

@@ -7,6 +7,7 @@ import pytest
 from openengagement.auth.callbacks import UnfitCallback, check_callback
 from openengagement.portal.sign_in import local_path
 from openengagement.settings import Settings
+from support.cases import cases
 from support.flows import CALLBACK, ESCAPED_CALLBACK, PASSWORD
 from support.oauth_server import FORM, REQUEST_TOKEN
 from support.signing import as_form
@@ -74,7 +75,7 @@ STAYS = [
 ]
 
 
-@pytest.mark.parametrize("url", ELSEWHERE)
+@cases("url", ELSEWHERE)
 def test_return_to_another_site_leads_home(oauth, url):
     """The page shows the return path; the next test follows it."""
     with oauth.person() as person:
@@ -84,7 +85,7 @@ def test_return_to_another_site_leads_home(oauth, url):
     assert local_path(url) == HOME
 
 
-@pytest.mark.parametrize("url", [*ELSEWHERE[4:12:3], "javascript:x", *STAYS[:2]])
+@cases("url", [*ELSEWHERE[4:12:3], "javascript:x", *STAYS[:2]])
 def test_sign_in_never_redirects_to_another_site(oauth, url):
     """However the form was changed. A browser's own URL parser interprets the redirect."""
     with oauth.person() as person:
@@ -102,7 +103,7 @@ def test_sign_in_never_redirects_to_another_site(oauth, url):
     assert target == (url if url in STAYS else HOME)
 
 
-@pytest.mark.parametrize("url", STAYS)
+@cases("url", STAYS)
 def test_a_local_return_path_is_kept(url):
     assert local_path(url) == url
     assert urlsplit(urljoin("https://here.example/", url)).netloc == "here.example"
@@ -139,7 +140,7 @@ def test_the_host_header_does_not_change_redirects(oauth):
 # Callbacks.
 
 
-@pytest.mark.parametrize(
+@cases(
     "callback",
     [
         CALLBACK + "&more=1",
@@ -246,13 +247,13 @@ OPENED_BY_THEMSELVES = [
 ]
 
 
-@pytest.mark.parametrize("url", UNFIT + OPENED_BY_THEMSELVES)
+@cases("url", UNFIT + OPENED_BY_THEMSELVES)
 def test_invalid_callbacks_cannot_be_registered(url):
     with pytest.raises(UnfitCallback):
         check_callback(url, SCHEMES)
 
 
-@pytest.mark.parametrize(
+@cases(
     "url",
     [
         "https://client.example/",
@@ -268,8 +269,8 @@ def test_valid_callbacks_can_be_registered(url):
     check_callback(url, SCHEMES)
 
 
-@pytest.mark.parametrize("option", ["--callback", "--website"])
-@pytest.mark.parametrize("url", [UNFIT[0], "javascript:alert(1)", "https://a.example;b/"])
+@cases("option", ["--callback", "--website"])
+@cases("url", [UNFIT[0], "javascript:alert(1)", "https://a.example;b/"])
 def test_the_command_refuses_invalid_callbacks(oauth, option, url):
     with pytest.raises(AssertionError, match=r"cannot be used|begins with https"):
         oauth.server.command("app", "add", "Evil", "--owner", "bob", f"{option}={url}")

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from support.calls import question
+from support.cases import cases
 from support.flows import CALLBACK
 from support.oauth_server import (
     ACCESS_TOKEN,
@@ -197,8 +198,8 @@ def send_parts(client, path, header):
 BASE64 = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
 
 
-@pytest.mark.parametrize("send_first", [True, False])
-@pytest.mark.parametrize(
+@cases("send_first", [True, False])
+@cases(
     "respell",
     [
         # 27 characters hold 162 bits, 2 more than the signature: the last two bits mean nothing.
@@ -238,8 +239,8 @@ def test_a_call_with_a_bad_signature_does_not_use_a_nonce_up(oauth):
     assert oauth.call(REQUEST_TOKEN, oauth.web, callback="oob", **same).status == 200
 
 
-@pytest.mark.parametrize("path", [REQUEST_TOKEN, ACCESS_TOKEN, VERIFY_CREDENTIALS])
-@pytest.mark.parametrize("off_s", [-86_400, -310, 310, 86_400])
+@cases("path", [REQUEST_TOKEN, ACCESS_TOKEN, VERIFY_CREDENTIALS])
+@cases("off_s", [-86_400, -310, 310, 86_400])
 def test_stale_and_future_timestamps(oauth, alice, path, off_s):
     if path == VERIFY_CREDENTIALS:
         app, method, changes = oauth.access_token_of(alice, oauth.web), "GET", {}
@@ -256,9 +257,7 @@ def test_stale_and_future_timestamps(oauth, alice, path, off_s):
     assert oauth.call(path, app, method=method, **changes).status == 200  # only the time was wrong
 
 
-@pytest.mark.parametrize(
-    "stamp", ["", "-1", "1e9", "0x5f", "9" * 13, "9" * 400, "١٢٣٤", "1.5", " 1", "NaN", "\x00"]
-)
+@cases("stamp", ["", "-1", "1e9", "0x5f", "9" * 13, "9" * 400, "١٢٣٤", "1.5", " 1", "NaN", "\x00"])
 def test_texts_that_are_not_timestamps(oauth, stamp):
     answer = oauth.call(REQUEST_TOKEN, oauth.web, callback="oob", timestamp=stamp)
     assert answer.status == 401, answer

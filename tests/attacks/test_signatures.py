@@ -8,6 +8,7 @@ import pytest
 from oauthlib.oauth1 import SIGNATURE_HMAC_SHA256, SIGNATURE_HMAC_SHA512, SIGNATURE_PLAINTEXT
 from requests_oauthlib import OAuth1
 
+from support.cases import cases
 from support.flows import CALLBACK
 from support.oauth_server import (
     ACCESS_TOKEN,
@@ -60,8 +61,8 @@ def test_method(oauth):
     assert_not_authenticated(oauth.send("POST", REQUEST_TOKEN, header))
 
 
-@pytest.mark.parametrize("path", [REQUEST_TOKEN, INVALIDATE_TOKEN])
-@pytest.mark.parametrize(
+@cases("path", [REQUEST_TOKEN, INVALIDATE_TOKEN])
+@cases(
     "host", ["api.twitter.com", "127.0.0.1", "127.0.0.1:80", "localhost", "127.0.0.1:1@evil", ""]
 )
 def test_host(oauth, holder, host, path):
@@ -90,7 +91,7 @@ def test_path(oauth, holder):
     assert oauth.verify_credentials(holder).status == 200
 
 
-@pytest.mark.parametrize(
+@cases(
     "path",
     [
         "//oauth/request_token",
@@ -137,7 +138,7 @@ def test_a_form_under_another_content_type_is_not_read(oauth):
     assert kept_callback(oauth, answer) == CALLBACK
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "value"),
     [
         ("oauth_callback", "https://evil.example/"),
@@ -241,12 +242,8 @@ def test_a_bearer_token_has_no_user(oauth, world):
 # Other signature methods.
 
 
-@pytest.mark.parametrize(
-    "path", [REQUEST_TOKEN, ACCESS_TOKEN, VERIFY_CREDENTIALS, INVALIDATE_TOKEN]
-)
-@pytest.mark.parametrize(
-    "method", [SIGNATURE_PLAINTEXT, SIGNATURE_HMAC_SHA256, SIGNATURE_HMAC_SHA512]
-)
+@cases("path", [REQUEST_TOKEN, ACCESS_TOKEN, VERIFY_CREDENTIALS, INVALIDATE_TOKEN])
+@cases("method", [SIGNATURE_PLAINTEXT, SIGNATURE_HMAC_SHA256, SIGNATURE_HMAC_SHA512])
 def test_a_valid_signature_of_another_signature_method(oauth, holder, path, method):
     auth = OAuth1(
         holder.consumer_key,
@@ -259,7 +256,7 @@ def test_a_valid_signature_of_another_signature_method(oauth, holder, path, meth
     assert_not_authenticated(oauth.server.client.send(verb, path, auth=auth))
 
 
-@pytest.mark.parametrize(
+@cases(
     "method",
     ["RSA-SHA1", "RSA-SHA256", "hmac-sha1", "HMAC-SHA1 ", "HMAC-MD5", "none", "", None, "\x00"],
 )
@@ -306,8 +303,8 @@ def test_signed_in_two_places(oauth, places):
     assert_not_authenticated(answer)
 
 
-@pytest.mark.parametrize("name", ["oauth_consumer_key", "oauth_nonce", "oauth_timestamp"])
-@pytest.mark.parametrize("place", ["header", "query", "form"])
+@cases("name", ["oauth_consumer_key", "oauth_nonce", "oauth_timestamp"])
+@cases("place", ["header", "query", "form"])
 def test_a_protocol_parameter_twice(oauth, name, place):
     """Only the app itself can sign such a request, and it is refused all the same."""
     url = oauth.url + REQUEST_TOKEN
@@ -324,9 +321,9 @@ def test_a_protocol_parameter_twice(oauth, name, place):
     assert_not_authenticated(answer)
 
 
-@pytest.mark.parametrize("place", ["query", "form"])
-@pytest.mark.parametrize("times", ["once", "as often as sent"])
-@pytest.mark.parametrize("names", ["oauth_token", "oauth_verifier", "oauth_token oauth_verifier"])
+@cases("place", ["query", "form"])
+@cases("times", ["once", "as often as sent"])
+@cases("names", ["oauth_token", "oauth_verifier", "oauth_token oauth_verifier"])
 def test_a_parameter_repeated_with_the_same_value(oauth, alice, names, place, times):
     """twitter-api-v2, twitter-lite and Twitter's own Explorer send such calls."""
     asking, verifier = oauth.authorize_request(alice, oauth.web)
@@ -344,8 +341,8 @@ def test_a_parameter_repeated_with_the_same_value(oauth, alice, names, place, ti
     assert b"screen_name=alice" in answer.body
 
 
-@pytest.mark.parametrize("place", ["query", "form"])
-@pytest.mark.parametrize("callback", [CALLBACK, SECOND_CALLBACK, "oob"])
+@cases("place", ["query", "form"])
+@cases("callback", [CALLBACK, SECOND_CALLBACK, "oob"])
 def test_a_repeated_callback_is_the_callback(oauth, place, callback):
     repeated = [("oauth_callback", callback)]
     signed = sign(oauth.web, "POST", oauth.url + REQUEST_TOKEN, callback=callback)
@@ -360,9 +357,9 @@ def test_all_parameters_repeated(oauth, place):
     assert answer.status == 200, answer
 
 
-@pytest.mark.parametrize("place", ["query", "form"])
-@pytest.mark.parametrize("name", ["oauth_callback", "oauth_consumer_key", "oauth_signature"])
-@pytest.mark.parametrize("value", ["", "another", "\x00"])
+@cases("place", ["query", "form"])
+@cases("name", ["oauth_callback", "oauth_consumer_key", "oauth_signature"])
+@cases("value", ["", "another", "\x00"])
 def test_a_parameter_repeated_with_another_value(oauth, name, place, value):
     """The app itself signed both values."""
     more = [(name, value)]
@@ -385,8 +382,8 @@ def test_only_oauth_parameters_may_be_repeated_unsigned(oauth, place):
     assert_not_authenticated(answer)
 
 
-@pytest.mark.parametrize("added", [("oauth_callback", "oob"), ("oauth_token", "x"), ("a", "1")])
-@pytest.mark.parametrize("place", ["query", "form"])
+@cases("added", [("oauth_callback", "oob"), ("oauth_token", "x"), ("a", "1")])
+@cases("place", ["query", "form"])
 def test_a_parameter_that_is_no_repeat_must_be_signed(oauth, added, place):
     signed = sign(oauth.web, "POST", oauth.url + REQUEST_TOKEN)
     answer = send_repeated(oauth, REQUEST_TOKEN, signed, repeated=[added], place=place)

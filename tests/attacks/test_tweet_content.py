@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from attacks.test_pages import SCRIPTS
+from support.cases import cases
 from support.flows import set_password
 from support.oauth_server import start_oauth_server
 from support.world import show_time
@@ -143,7 +144,7 @@ def test_the_file_of_tweets_needs_a_session(frida):
         assert answer.headers["location"].startswith("/sign-in?")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("query", "expected"),
     [
         ("low water", ["Low water at six."]),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import sys
 from contextlib import closing
@@ -18,17 +19,29 @@ TWEETS = range(1, 2001)
 
 
 @pytest.fixture
-def data(tmp_path, monkeypatch):
-    """A data folder with a file of counters, a blob of counters, and an account."""
+def _no_merges(monkeypatch):
     monkeypatch.setattr(compaction.Compactor, "notify_commit", lambda _: None)
-    folder = tmp_path / "data"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A data folder with a file of counters, a blob of counters, and an account."""
+    folder = tmp_path_factory.mktemp("sound") / "data"
     call_command(folder, "account", "add", "owner", "--id", "1")
-    store = open_store(folder)
-    fill(store)
-    store._compactor._merger.merge(store._compactor._merger.unflushed())
-    fill(store)
-    store.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compaction.Compactor, "notify_commit", lambda _: None)
+        store = open_store(folder)
+        fill(store)
+        store._compactor._merger.merge(store._compactor._merger.unflushed())
+        fill(store)
+        store.close()
     return folder
+
+
+@pytest.fixture
+def data(sound, tmp_path, _no_merges):
+    """A copy of it."""
+    return shutil.copytree(sound, tmp_path / "data")
 
 
 def fill(store):

@@ -8,6 +8,7 @@ from typer.main import get_command
 
 from openengagement.cli.lazy_group import COMMANDS
 from openengagement.cli.main import main
+from support.cases import cases
 
 HEAVY = ("polars", "numpy", "sqlalchemy", "cryptography")
 PROBE = """
@@ -27,7 +28,7 @@ def test_version_and_help_import_no_command(arguments):
     assert "imported:\n" in done.stdout
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@cases("name", COMMANDS)
 def test_the_list_says_what_the_command_says(name):
     command = get_command(main).commands[name]
     first = " ".join(command.help.partition("\n\n")[0].split())

@@ -15,6 +15,7 @@ from openengagement.ingest import batch_parser
 from openengagement.ingest.sources import chunks
 from openengagement.registry.opening import open_registry
 from openengagement.stores.embedded.store import EmbeddedStore
+from support.cases import cases
 
 SUFFIXES = ("ndjson", "jsonl", "json", "csv", "parquet", "arrow", "ndjson.gz", "csv.zst", "json.gz")
 ROWS = {
@@ -192,7 +193,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@cases("name", BROKEN)
 def test_unreadable_files_are_named_in_the_error(run, tmp_path, name):
     path = tmp_path / name
     path.write_bytes(BROKEN[name])

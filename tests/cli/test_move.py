@@ -2,6 +2,7 @@
 test_moving.py` moves to a cluster and back while events arrive."""
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,7 @@ from openengagement.settings import Settings
 from openengagement.stores.contract import Applied, Authored, Batch, Position
 from openengagement.stores.inventory import PROGRESS, MoveState
 from openengagement.stores.opening import open_stores
+from support.cli import call_command
 
 EVENTS = [
     {"tweet_id": "11", "type": "favorites", "at": "2026-11-20T10:00:00Z", "count": 3},
@@ -48,18 +50,20 @@ def target(tmp_path):
     return tmp_path / "target"
 
 
-@pytest.fixture
-def filled(run, data, tmp_path):
-    """A folder with everything that a move must copy."""
-    assert run("account", "add", "ana", "--id", "7").code == 0
-    app = json.loads(run("app", "add", "Dash", "--owner", "ana", "--json").out)
-    app |= json.loads(run("token", "issue", app["app_id"], "--json").out)
-    app |= json.loads(run("token", "bearer", app["app_id"], "--json").out)
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A folder with everything that a move must copy, and the credentials of its app."""
+    folder = tmp_path_factory.mktemp("source")
+    data = folder / "data"
+    call_command(data, "account", "add", "ana", "--id", "7")
+    app = call_command(data, "app", "add", "Dash", "--owner", "ana")
+    app |= call_command(data, "token", "issue", app["app_id"])
+    app |= call_command(data, "token", "bearer", app["app_id"])
     for kind, rows in (("tweets", TWEETS), ("events", EVENTS)):
-        file = tmp_path / f"{kind}.json"
+        file = folder / f"{kind}.json"
         file.write_text(json.dumps(rows))
-        assert run("load", kind, file).code == 0
-    assert run("prune", "--older-than-days", "1000").code == 0
+        call_command(data, "load", kind, str(file))
+    call_command(data, "prune", "--older-than-days", "1000")
     with closing(open_stores(data, Settings(), clock=CLOCK)) as stores:
         position = Position("log/1", b"offset 5", None)
         stores.counters.apply_batches(
@@ -71,7 +75,15 @@ def filled(run, data, tmp_path):
     with closing(open_limits(data)) as limits:
         limits.remember_nonce(Nonce(5_000_000_000, b"0123456789abcdef"))
         limits.count(b"app", {MINUTE_S: 5}, now_s=5_000_000_000)
-    return app
+    return folder, app
+
+
+@pytest.fixture
+def filled(source, tmp_path):
+    """A copy of it in the test's folder, and the credentials."""
+    folder, app = source
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return dict(app)
 
 
 def moving(run, data, target, *options):

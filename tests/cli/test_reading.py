@@ -2,21 +2,32 @@
 
 import json
 import re
+import shutil
 from importlib.metadata import version
 
 import pytest
 
 from openengagement.registry.opening import open_registry
-from support.cli import invoke
+from support.cli import call_command, invoke
+
+
+@pytest.fixture(scope="module")
+def enabled(owned, tmp_path_factory):
+    """A folder with an enabled app that has tokens, its App ID, and its secrets."""
+    empty, app_id = owned
+    folder = shutil.copytree(empty, tmp_path_factory.mktemp("enabled") / "data")
+    call_command(folder, "app", "enable", app_id, "--per-minute", "50", "--handles", "9")
+    token = call_command(folder, "token", "issue", app_id)
+    bearer = call_command(folder, "token", "bearer", app_id)
+    return folder, app_id, [token["access_token_secret"], bearer["access_token"]]
 
 
 @pytest.fixture
-def app(run, owned_app):
+def app(run, enabled, data):
     """The App ID of an enabled app with a token and a bearer token, and its secrets."""
-    run("app", "enable", owned_app, "--per-minute", "50", "--handles", "9")
-    token = run("token", "issue", owned_app, "--json").json()
-    bearer = run("token", "bearer", owned_app, "--json").json()
-    return owned_app, [token["access_token_secret"], bearer["access_token"]]
+    folder, *made = enabled
+    shutil.copytree(folder, data)
+    return made
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.processes import worker
-from support.cli import server_environment
+from support.cli import invoke, server_environment
 from support.ports import free_port
 from support.waiting import PATIENCE_S
 
@@ -76,8 +76,8 @@ def run_python(*arguments, **settings):
 @pytest.mark.parametrize(("command", "folder"), [("serve", "."), ("sandbox", "sandbox")])
 def test_a_server_does_not_start_without_its_limits(tmp_path, command, folder):
     file = break_limits(tmp_path / folder)
-    ran = run_python("-m", "openengagement", "--data", tmp_path, command, "--port", free_port())
-    assert (ran.returncode, ran.stdout) == (1, "")
+    ran = invoke("--data", str(tmp_path), command, "--port", str(free_port()))
+    assert (ran.exit_code, ran.stdout) == (1, "")
     assert "Traceback" not in ran.stderr
     last = ran.stderr.splitlines()[-1]
     assert re.fullmatch(rf"error: {re.escape(str(file))}: .+; .+", last)
@@ -126,15 +126,15 @@ def test_a_sandbox_that_cannot_be_built_says_why_in_one_sentence(tmp_path, fault
     folder.mkdir()
     path = folder / "registry.sqlite3"
     port = str(free_port())
-    command = ("-m", "openengagement", "--data", tmp_path, "sandbox", "--port", port)
+    command = ("--data", str(tmp_path), "sandbox", "--port", port)
     if fault == "damaged":
         path.write_bytes(b"no database" * 1000)
-        ran = run_python(*command)
+        ran = invoke(*command)
     else:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
-            ran = run_python(*command)
-    assert ran.returncode == 1
+            ran = invoke(*command)
+    assert ran.exit_code == 1
     assert "Traceback" not in ran.stderr
     assert ran.stderr.splitlines()[-1].startswith(f"error: {folder}"), ran.stderr
     says = "is not a database" if fault == "damaged" else "database is locked"

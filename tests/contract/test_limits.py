@@ -1,9 +1,6 @@
 """What `limits.contract` promises, for every implementation, in one process and in several."""
 
-import json
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,7 +12,7 @@ from contract.limits_backends import BACKENDS
 from openengagement.errors import StoreUnavailable
 from openengagement.limits.contract import SUBJECT_BYTES_MAX, Nonce, RateWindow
 from openengagement.limits.postgresql import init_limits
-from support.waiting import PATIENCE_S
+from support.forked import Dialogue
 
 T = 1_795_342_500  # a full minute
 MINUTE, SECOND = 60, 1
@@ -313,47 +310,14 @@ def test_state_outlives_every_process_that_opened_it(opener):
     again.close()
 
 
-class Worker:
-    """A process of its own on the same limits."""
-
-    def __init__(self, arguments):
-        self.process = subprocess.Popen(
-            [sys.executable, str(WORKER), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def send(self, *command):
-        self.process.stdin.write(json.dumps(command) + "\n")
-        self.process.stdin.flush()
-
-    def answer(self):
-        line = self.process.stdout.readline()
-        assert line, f"the worker ended: {self.process.wait()}"
-        return json.loads(line)
-
-    def ask(self, *command):
-        self.send(*command)
-        return self.answer()
-
-    def kill(self):
-        self.process.kill()
-        assert self.process.wait(PATIENCE_S) == -signal.SIGKILL
-
-    def close(self):
-        self.process.communicate(timeout=PATIENCE_S)
-        assert self.process.returncode in {0, -signal.SIGKILL}
-
-
 @pytest.fixture
 def workers(opener):
     """Three of them, ready."""
-    made = [Worker(opener.arguments) for _ in range(3)]
+    made = [Dialogue(WORKER, *opener.arguments) for _ in range(3)]
     assert [worker.answer() for worker in made] == ["ready"] * 3
     yield made
     for worker in made:
-        worker.close()
+        assert worker.close() in {0, -signal.SIGKILL}
 
 
 def test_processes_share_nonces_and_counts(limits, workers):

@@ -4,8 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from openengagement.api.error_body import _OAUTH_CODES, Family, render_error
 from openengagement.api.routes import Calls, build_routes
 from openengagement.engagement.access import ACCESS, Context
@@ -16,6 +14,7 @@ from openengagement.ingest.rows import DropReason
 from openengagement.settings import Settings
 from openengagement_client.signature import base_string, base_url, sign
 from support.api_examples import API_PAGES
+from support.cases import cases
 
 ROOT = Path(__file__).parents[2]
 PAGE = "\n".join(page.read_text() for page in API_PAGES)
@@ -118,7 +117,7 @@ def test_every_setting_exists():
     assert named - {"errors", "[]", "oauth"} <= known
 
 
-@pytest.mark.parametrize("folder", ["src", "tests", "docs", "benchmarks", "examples"])
+@cases("folder", ["src", "tests", "docs", "benchmarks", "examples"])
 def test_every_citation_has_a_section(folder):
     """`api.md 3.4`, `api.md 4.4 to 4.7` and `api.md 1.2, 2.3` name sections that exist."""
     pattern = re.compile(r"api\.md (\d+(?:\.\d+)?(?:(?:, | and | to )\d+\.\d+)*)")

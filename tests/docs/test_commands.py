@@ -3,11 +3,11 @@
 import re
 import subprocess
 
-import pytest
 import typer
 
 from openengagement.cli.main import main
 from openengagement_client.command_line.main import app
+from support.cases import cases
 from support.documented import ROOT
 
 PROGRAMS = {"openengagement": typer.main.get_command(main), "oe": typer.main.get_command(app)}
@@ -68,7 +68,7 @@ def is_value(word, words):
     return before.startswith("--") or not re.fullmatch(r"[a-z][a-z-]+(?:\|[a-z-]+)*", word)
 
 
-@pytest.mark.parametrize("name", pages())
+@cases("name", pages())
 def test_commands_and_options_exist(name):
     text = (ROOT / name).read_text()
     found = [problem for call in calls(text) for problem in problems(*call)]

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-import pytest
+from support.cases import cases
 
 ROOT = Path(__file__).parents[2]
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -30,7 +30,7 @@ def anchors(path):
     return {anchor_of(heading) for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+@cases("page", pages(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_links(page):
     broken = []
     for link in _LINK.findall(_FENCE.sub("", page.read_text())):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support.cases import cases
 from support.metrics_table import ALERTS, alerts, metrics, render_alerts, render_metrics
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,7 @@ def test_the_table_of_alerts():
     assert render_alerts() in PAGE, REGENERATE
 
 
-@pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert[0])
+@cases("alert", alerts(), ids=lambda alert: alert[0])
 def test_an_alert_names_known_metrics(alert):
     name, expression, severity, summary, runbook = alert
     assert re.fullmatch("OpenEngagement[A-Z][A-Za-z]+", name)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from playwright.sync_api import expect
 
+from support.cases import cases
 from support.chromium import TIMEOUT_MS, PageMonitor, chromium, open_context
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +56,7 @@ def test_no_page_is_there_twice():
     assert sorted(uri for uri in NAVIGATION if NAVIGATION.count(uri) > 1) == []
 
 
-@pytest.mark.parametrize("uri", sorted(set(NAVIGATION) - LONG))
+@cases("uri", sorted(set(NAVIGATION) - LONG))
 def test_no_page_is_too_long(uri):
     assert len(path_of(uri).read_text().splitlines()) <= LINES_MAX
 

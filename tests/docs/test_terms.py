@@ -8,9 +8,10 @@ In the names of tests, which are sentences, ordinary words stay allowed.
 import ast
 import re
 from collections.abc import Collection, Iterator
+from functools import cache
 from pathlib import Path
 
-import pytest
+from support.cases import cases
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("src", "packages", "tests", "benchmarks", "examples")
@@ -94,6 +95,7 @@ OLD_PHRASES = (
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
 
 
+@cache
 def python_files() -> list[Path]:
     found = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     return sorted(path for path in found if "node_modules" not in path.parts)
@@ -120,7 +122,7 @@ def old_terms(name: str, *, ordinary: Collection[str] = ()) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@cases("folder", FOLDERS)
 def test_old_terms_are_gone(folder):
     all_found = {}
     for path in python_files():

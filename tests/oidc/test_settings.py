@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from openengagement.settings import Settings, SettingsError
+from support.cases import cases
 from support.cli import EXECUTABLE, server_environment
 from support.waiting import PATIENCE_S
 
@@ -34,7 +35,7 @@ def test_a_missing_setting_is_refused(missing):
         Settings(**{missing: WHOLE[missing]})
 
 
-@pytest.mark.parametrize(
+@cases(
     "issuer",
     [
         "http://login.example",

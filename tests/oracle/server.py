@@ -21,6 +21,7 @@ from oracle.bodies import CONTENT_TYPES
 from oracle.generator import OWNER_IDS, Batch
 from oracle.request_maker import ApiRequest
 from support.cli import call_command, start_server
+from support.forked import Process
 from support.ports import HOST, free_port, is_free
 from support.waiting import PATIENCE_S, wait_for
 
@@ -44,7 +45,7 @@ class Server:
         self.apps: dict[int, dict[str, str]] = {}
         self.disabled: dict[str, str] = {}
         self.platform_key = ""
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.log = Path(self.folder.name, "server.log")
         self.local = threading.local()
         self.sessions: list[requests.Session] = []

@@ -12,14 +12,13 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-import pytest
-
 from oracle import wire
 from oracle.compare import find_difference
 from oracle.generator import Size, World, apply_phase, make_world, new_model
 from oracle.invalid_requests import make_request
 from oracle.model import Answer, Caller, Event, Model, ParsedRequest, TweetRow, Window
 from oracle.request_maker import ApiRequest, RequestMaker
+from support.cases import cases
 
 NOW = datetime(2026, 3, 10, 14, 25, 36, 700_000, tzinfo=UTC)
 REQUESTS = 150
@@ -397,7 +396,7 @@ def test_true_model_does_not_differ_from_itself() -> None:
     assert find_detection(Model, requests_max=50) is None
 
 
-@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
+@cases("bug", BUGS, ids=lambda bug: bug.__name__)
 def test_planted_bug_is_found(bug: type[Model]) -> None:
     """The generated worlds and requests reveal a model with one broken rule."""
     assert find_detection(bug) is not None

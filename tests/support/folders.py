@@ -1,10 +1,14 @@
 """The files of a data folder: open its counters, and damage a file."""
 
+import tempfile
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from openengagement.clock import SystemClock
+from openengagement.registry.opening import open_registry
+from openengagement.registry.registry import Registry
 from openengagement.stores.embedded.reading import SegmentReader
 from openengagement.stores.embedded.store import EmbeddedStore
 
@@ -16,6 +20,19 @@ REGISTRY: Final = "registry.sqlite3"
 def open_store(folder: Path) -> EmbeddedStore:
     """Open the counters as a server does."""
     return EmbeddedStore(folder / COUNTERS, clock=SystemClock(), idempotency_keep_days=9)
+
+
+@cache
+def _empty_registry() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        open_registry(Path(folder)).close()
+        return Path(folder, REGISTRY).read_bytes()
+
+
+def open_new_registry(folder: Path) -> Registry:
+    """Open a registry that is a copy of an empty one: to create the tables takes longer."""
+    (folder / REGISTRY).write_bytes(_empty_registry())
+    return open_registry(folder)
 
 
 def close_segments(store: EmbeddedStore) -> None:

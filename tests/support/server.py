@@ -3,7 +3,6 @@
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from support import stores
 from support.balancer import Balancer
 from support.calls import Bearer, Client
 from support.cli import call_command, start_server
+from support.forked import Process
 from support.ports import HOST, free_port
 from support.waiting import PATIENCE_S, wait_for
 from support.world import App, World
@@ -50,8 +50,8 @@ class Server:
         self._folder = tempfile.TemporaryDirectory(prefix="openengagement-test-")
         self.data = Path(self._folder.name, "data")
         self._log = Path(self._folder.name, "server.log")
-        self._process: subprocess.Popen[bytes] | None = None
-        self._others: list[subprocess.Popen[bytes]] = []
+        self._process: Process | None = None
+        self._others: list[Process] = []
         self.node_ports: list[int] = []
         self.metrics_urls: list[str] = []  # of each node, if metrics are on
         self._balancer: Balancer | None = None
@@ -113,7 +113,7 @@ class Server:
         shutil.copy(f"{self.data}.stores", f"{data}.stores")
         return data
 
-    def _start_node(self, data: Path, port: int) -> "subprocess.Popen[bytes]":
+    def _start_node(self, data: Path, port: int) -> Process:
         options: list[object] = ["--port", port, "--workers", self.workers]
         if self.tls:
             options += ["--tls-cert", self.tls[0], "--tls-key", self.tls[1]]

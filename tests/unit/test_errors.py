@@ -5,11 +5,10 @@ import pkgutil
 import re
 from itertools import pairwise
 
-import pytest
-
 import openengagement
 from openengagement import errors
 from openengagement.errors import PRECEDENCE, ApiError
+from support.cases import cases
 
 # One line of the picture: a name, and optionally a status and a code.
 LINE = re.compile(
@@ -47,9 +46,7 @@ def test_the_picture_shows_exactly_the_classes():
     assert sorted(names) == sorted(CLASSES)
 
 
-@pytest.mark.parametrize(
-    ("name", "parent", "status", "code"), PICTURE, ids=[row[0] for row in PICTURE]
-)
+@cases(("name", "parent", "status", "code"), PICTURE, ids=[row[0] for row in PICTURE])
 def test_the_picture_shows_parent_status_and_code(name, parent, status, code):
     cls = CLASSES[name]
     if parent is not None:
@@ -104,7 +101,7 @@ NO_SUCH_GROUP_BYS = "One or more of the groupBys you have specified are not supp
 NO_SUCH_TYPES = "One or more of the engagement types you have specified are not supported: "
 
 
-@pytest.mark.parametrize(
+@cases(
     ("error", "status", "text"),
     [
         (errors.GzipRequired(), 406, GZIP),

@@ -14,6 +14,7 @@ from openengagement.look import (
     write_theme,
 )
 from openengagement.settings import Settings, SettingsError
+from support.cases import cases
 
 PNG = b"\x89PNG\r\n\x1a\n0000"
 SVG = b'<?xml version="1.0"?>\n<!-- ours -->\n<svg xmlns="http://www.w3.org/2000/svg"/>'
@@ -44,7 +45,7 @@ def test_the_dark_theme(colour):
     assert contrast(colours["on-accent"], colours["accent-strong"]) >= 4.5
 
 
-@pytest.mark.parametrize(
+@cases(
     ("colour", "surfaces", "words"),
     [
         (
@@ -121,7 +122,7 @@ def test_only_support_may_be_an_address_for_mail():
         check_link("mailto:help@example.com")
 
 
-@pytest.mark.parametrize(
+@cases(
     "url",
     ["javascript:alert(1)", "//example.com", "https://", "https://a b", 'https://a/"', "terms"],
 )
@@ -130,7 +131,7 @@ def test_links_that_are_refused(url):
         check_link(url, mail=True)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("setting", "value"),
     [
         ("accent_color", "#ffff00"),

@@ -9,6 +9,7 @@ import pytest
 
 from openengagement.intake_settings import IntakeSettings
 from openengagement.settings import Settings, SettingsError, load_settings
+from support.cases import cases
 from support.settings_table import render_settings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
@@ -65,13 +66,13 @@ def test_the_defaults_are_those_of_the_contract():
     assert settings.proxies == ()
 
 
-@pytest.mark.parametrize("field", FIELDS, ids=by_name)
+@cases("field", FIELDS, ids=by_name)
 def test_every_setting_has_a_help_text_and_a_unit(field):
     assert field.metadata["help"].endswith(".")
     assert field.metadata["unit"]
 
 
-@pytest.mark.parametrize("field", NUMBERS, ids=by_name)
+@cases("field", NUMBERS, ids=by_name)
 def test_the_default_of_a_number_lies_within_its_limits(field):
     assert field.metadata["low"] <= field.default <= field.metadata["high"]
 
@@ -84,13 +85,13 @@ def test_settings_cannot_be_changed():
 # --- numbers -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", NUMBERS, ids=by_name)
+@cases("field", NUMBERS, ids=by_name)
 def test_a_number_may_equal_its_limits(field):
     for limit in (field.metadata["low"], field.metadata["high"]):
         assert getattr(load(**{field.name: str(limit)}), field.name) == limit
 
 
-@pytest.mark.parametrize("field", NUMBERS, ids=by_name)
+@cases("field", NUMBERS, ids=by_name)
 def test_a_number_outside_its_limits_is_refused(field):
     low, high = field.metadata["low"], field.metadata["high"]
     for past in (low - 1, high + 1):
@@ -100,18 +101,18 @@ def test_a_number_outside_its_limits_is_refused(field):
         assert str(high) in text
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
     ["", "abc", "-1", "+5", "1.0", "1e3", "1_0", " 5", "5\n", "５", "²", "9" * 19, "9" * 5000],  # noqa: RUF001
 )  # fmt: skip
-@pytest.mark.parametrize("name", ["groupings_max", "rate_limit_per_second"])
+@cases("name", ["groupings_max", "rate_limit_per_second"])
 def test_only_whole_numbers_are_accepted(name, value):
     text = refused({f"OPENENGAGEMENT_{name.upper()}": value})
     assert "whole number" in text
 
 
-@pytest.mark.parametrize("value", ["0" * 20 + "99999999999", "0" * 5000, "0" * 5000 + "9"])
-@pytest.mark.parametrize("name", ["groupings_max", "rate_limit_per_second"])
+@cases("value", ["0" * 20 + "99999999999", "0" * 5000, "0" * 5000 + "9"])
+@cases("name", ["groupings_max", "rate_limit_per_second"])
 def test_leading_zeros_do_not_bypass_the_limit_on_digits(name, value):
     assert "whole number" in refused({f"OPENENGAGEMENT_{name.upper()}": value})
 
@@ -119,7 +120,7 @@ def test_leading_zeros_do_not_bypass_the_limit_on_digits(name, value):
 # --- switches, choices ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", SWITCHES, ids=by_name)
+@cases("field", SWITCHES, ids=by_name)
 def test_a_switch_accepts_true_and_false_in_any_case(field):
     # Without a provider, the switch for passwords cannot be off.
     provider = {"issuer": "https://id.example", "client_id": "x", "client_secret": "y"}
@@ -132,22 +133,22 @@ def test_at_least_one_sign_in_method_is_required():
     assert "nobody could sign in" in refused({"OPENENGAGEMENT_PASSWORD_SIGN_IN": "false"})
 
 
-@pytest.mark.parametrize("field", SWITCHES, ids=by_name)
-@pytest.mark.parametrize("value", ["", "1", "0", "yes", "on", " true", "true\n"])
+@cases("field", SWITCHES, ids=by_name)
+@cases("value", ["", "1", "0", "yes", "on", " true", "true\n"])
 def test_a_switch_refuses_other_values(field, value):
     text = refused({variable(field): value})
     assert text.startswith(f"{variable(field)}: write true or false")
 
 
-@pytest.mark.parametrize("field", CHOICES, ids=by_name)
+@cases("field", CHOICES, ids=by_name)
 def test_a_choice_accepts_the_values_it_lists(field):
     for choice in field.metadata["choices"]:
         settings = load(intake_log="nats://host/EVENTS", **{field.name: choice})
         assert getattr(settings, field.name) == choice
 
 
-@pytest.mark.parametrize("field", CHOICES, ids=by_name)
-@pytest.mark.parametrize("value", ["", "none", "Strict", "tweets ", "tweets,authors"])
+@cases("field", CHOICES, ids=by_name)
+@cases("value", ["", "none", "Strict", "tweets ", "tweets,authors"])
 def test_a_choice_refuses_other_values(field, value):
     text = refused({variable(field): value})
     assert text.startswith(f"{variable(field)}: ")
@@ -184,7 +185,7 @@ def test_the_earliest_start_is_a_date(text, seconds):
     assert load(historical_floor=text).historical_floor_s == seconds
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
     ["", "never", "2014", "2014-13-01", "2015-02-29", "2014-09-01T00:00:00Z", "01.09.2014"],
 )  # fmt: skip
@@ -193,7 +194,7 @@ def test_an_earliest_start_that_is_not_a_date_is_refused(value):
     assert text == "OPENENGAGEMENT_HISTORICAL_FLOOR: write a date as YYYY-MM-DD"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "networks"),
     [
         ("", []),
@@ -207,7 +208,7 @@ def test_trusted_proxies_are_addresses_and_networks(text, networks):
     assert load(trusted_proxies=text).proxies == tuple(map(ip_network, networks))
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
     ["proxy.example", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/8 192.168.0.0/16", "*", "10.0.0.1:80"],
 )
@@ -295,7 +296,7 @@ def test_hosts_are_names_with_or_without_a_port(text, names):
     assert load(hosts=text).host_names == names
 
 
-@pytest.mark.parametrize(
+@cases(
     "text", ["https://api.example.com", "api.example.com/", "a@b", "host:x", "host:0", ":80", "a?b"]
 )
 def test_other_hosts_are_refused(text):
@@ -303,7 +304,7 @@ def test_other_hosts_are_refused(text):
         assert refused({name: text}).startswith(f"{name}: ")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "address"),
     [
         ("", None),
@@ -317,7 +318,7 @@ def test_metrics_have_an_address(text, address):
     assert load(metrics=text).metrics_address == address
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         *(
@@ -362,7 +363,7 @@ def test_pages_of_tweets(text):
     assert load(tweet_url=text).tweet_url == text
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "https://example.com/posts/",
@@ -410,7 +411,7 @@ def test_mail_needs_all_three(missing):
         load(**given)
 
 
-@pytest.mark.parametrize(
+@cases(
     "url",
     [
         "mail.example.com",
@@ -430,10 +431,8 @@ def test_unfit_mail_servers(url):
         load(**MAIL | {"smtp_server": url})
 
 
-@pytest.mark.parametrize("name", ["mail_from", "mail_to"])
-@pytest.mark.parametrize(
-    "address", ["operator", "a@", "@b", "a@b@c", "A <a@example.com>", "a@x\r\nBcc: b@x", "é@x"]
-)
+@cases("name", ["mail_from", "mail_to"])
+@cases("address", ["operator", "a@", "@b", "a@b@c", "A <a@example.com>", "a@x\r\nBcc: b@x", "é@x"])
 def test_unfit_mail_addresses(name, address):
     with pytest.raises(SettingsError, match="write an address"):
         load(**MAIL | {name: address})
@@ -451,7 +450,7 @@ def test_public_urls(url):
     assert load(public_url=url).public_url == url
 
 
-@pytest.mark.parametrize(
+@cases(
     "url",
     [
         "example.com",

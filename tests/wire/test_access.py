@@ -7,6 +7,7 @@ tried with one type of every sort: tests/unit/engagement/test_access.py has the 
 import pytest
 
 from support.calls import question, sign_as_app, sign_as_user
+from support.cases import cases
 
 PUBLIC = {"favorites", "retweets", "replies", "quote_tweets", "video_views"}
 TOTALS = PUBLIC | {"impressions", "engagements"}
@@ -59,8 +60,8 @@ def test_there_are_eighteen_types():
     assert len(TIMED) == 17
 
 
-@pytest.mark.parametrize("who", CREDENTIALS)
-@pytest.mark.parametrize("endpoint", SERVED)
+@cases("who", CREDENTIALS)
+@cases("endpoint", SERVED)
 def test_every_type(server, endpoint, who):
     every_type = who in {"bearer", "owner"}
     for name in (*TYPES, "other_engagements") if every_type else SOME_TYPES:

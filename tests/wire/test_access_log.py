@@ -6,6 +6,7 @@ import json
 import pytest
 
 from support.calls import Bearer, question, sign_as_app, sign_as_user
+from support.cases import cases
 from support.server import Server
 from support.waiting import wait_for
 
@@ -26,7 +27,7 @@ def line_of(server, request_id):
         found = [each for each in map(json.loads, lines) if each.get("request_id") == request_id]
         return [each for each in found if each["event"] == "request"]
 
-    (line,) = wait_for(find)
+    (line,) = wait_for(find, pause_s=0.05)
     return line
 
 
@@ -46,7 +47,7 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("name", CALLS)
+@cases("name", CALLS)
 def test_each_answer_has_a_line(logged, name):
     method, path, body, signer, status, code = CALLS[name]
     main = logged.world.main
@@ -66,7 +67,7 @@ def nobody(app):
     return sign_as_user(replace(app, consumer_key="nobody"))
 
 
-@pytest.mark.parametrize("place", ["path", "query", "header", "body", "bearer", "cookie", "agent"])
+@cases("place", ["path", "query", "header", "body", "bearer", "cookie", "agent"])
 def test_secrets_anywhere_are_not_logged(logged, place):
     headers = {"Content-Type": "application/json"}
     path, body, auth = "/insights/engagement/totals", question("111"), None

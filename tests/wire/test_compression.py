@@ -9,6 +9,7 @@ from openengagement.language.negotiation import load_languages
 from openengagement.look import Look
 from openengagement.portal.rendering import Assets
 from support.calls import question, sign_as_user
+from support.cases import cases
 from support.sockets import exchange, request_bytes
 
 PATH = "/insights/engagement/totals"
@@ -57,7 +58,7 @@ def raw(server, method, path, accept):
     return exchange(server.port, request_bytes(method, path, headers))
 
 
-@pytest.mark.parametrize("what", REQUESTS)
+@cases("what", REQUESTS)
 def test_every_answer_is_gzip_for_a_client_that_accepts_it(server, what):
     method, path, status = REQUESTS[what]
     plain, packed = (raw(server, method, path, accept) for accept in ("identity", "gzip"))
@@ -74,7 +75,7 @@ def test_an_empty_body_is_an_empty_gzip(server):
     assert gzip.decompress(answer.body) == b""
 
 
-@pytest.mark.parametrize("accept", [*TAKES_GZIP, *TAKES_NO_GZIP])
+@cases("accept", [*TAKES_GZIP, *TAKES_NO_GZIP])
 def test_the_pages_and_the_api_read_accept_encoding_alike(server, accept):
     """The header has one meaning on both surfaces (RFC 9110, 12.5.3)."""
     encodings = {

@@ -9,6 +9,7 @@ import pytest
 from requests.auth import HTTPBasicAuth
 
 from support.calls import RATE_HEADERS, Answer, Bearer, sign_as_app, sign_as_user
+from support.cases import cases
 from support.server import Server
 
 GOLDENS = Path(__file__).with_name("goldens")
@@ -21,17 +22,6 @@ ANSWER_KEYS = {
     "unsupported_for_video_views_tweet_ids",
 }
 DAY_OR_HOUR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}")
-
-
-def read_goldens() -> list[Any]:
-    cases = []
-    for path in sorted(GOLDENS.glob("*.json")):
-        file = json.loads(path.read_text())
-        settings = file.get("settings", {})
-        for case in file["cases"]:
-            name = f"{path.stem}: {case['name']}"
-            cases.append(pytest.param(settings, case, id=name))
-    return cases
 
 
 def auth_for(name: str, server: Server) -> Any:
@@ -117,9 +107,15 @@ def assert_data_answer(answer: Answer, request: dict[str, Any]) -> None:
         assert_in_order(found)
 
 
-@pytest.mark.parametrize(("settings", "case"), read_goldens())
-def test_golden(servers, settings, case):
-    server = servers(**settings)
+@pytest.mark.parametrize("path", sorted(GOLDENS.glob("*.json")), ids=lambda path: path.stem)
+def test_goldens(servers, path):
+    file = json.loads(path.read_text())
+    names = [case["name"] for case in file["cases"]]
+    check_all = cases("case", file["cases"], ids=names)(check_golden)
+    check_all(server=servers(**file.get("settings", {})))
+
+
+def check_golden(server, case):
     request, expected = case["request"], case["response"]
     headers = request.get("headers", {})
     answer = server.client.send(

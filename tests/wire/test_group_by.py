@@ -6,6 +6,7 @@ tests/unit/engagement/test_grouping.py and test_request.py try every order of di
 import pytest
 
 from support.calls import question, sign_as_user
+from support.cases import cases
 
 TWEET, TYPE, DAY, HOUR = "tweet.id", "engagement.type", "engagement.day", "engagement.hour"
 DIMENSIONS = (TWEET, TYPE, DAY, HOUR)
@@ -46,7 +47,7 @@ def nested(order):
     return result
 
 
-@pytest.mark.parametrize("order", ORDERS, ids=" ".join)
+@cases("order", ORDERS, ids=" ".join)
 def test_groupings_of_every_size(server, order):
     body = question(*TWEETS, types=TYPES, groupings={"g": {"group_by": order}}, **WINDOW)
     answer = server.client.ask("historical", body, sign_as_user(server.world.main))
@@ -60,7 +61,7 @@ def test_four_values_in_another_order_are_refused(server, order):
     assert (answer.status, answer.code) == (400, "invalid_field"), answer
 
 
-@pytest.mark.parametrize("order", ORDERS, ids=" ".join)
+@cases("order", ORDERS, ids=" ".join)
 def test_a_time_dimension_on_totals_is_refused_by_name(server, order):
     body = question(*TWEETS, types=("impressions",), groupings={"g": {"group_by": order}})
     answer = server.client.ask("totals", body, sign_as_user(server.world.main))

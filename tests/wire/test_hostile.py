@@ -19,6 +19,7 @@ import zstandard
 from isal import isal_zlib
 
 from support.calls import Bearer, question, sign_as_user
+from support.cases import cases
 from support.ports import HOST
 from support.server import Server
 from support.signing import signed_header
@@ -155,18 +156,18 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("what", BODIES)
+@cases("what", BODIES)
 def test_malformed_bodies_are_refused(ask, what):
     assert_refused(ask(BODIES[what]))
 
 
-@pytest.mark.parametrize("endpoint", ["28hr", "historical"])
-@pytest.mark.parametrize("what", ["arrays 10,000 deep", "a Tweet ID of 10,000 digits", "NUL bytes"])
+@cases("endpoint", ["28hr", "historical"])
+@cases("what", ["arrays 10,000 deep", "a Tweet ID of 10,000 digits", "NUL bytes"])
 def test_malformed_bodies_of_other_calls_are_refused(ask, endpoint, what):
     assert_refused(ask(BODIES[what], endpoint=endpoint))
 
 
-@pytest.mark.parametrize("raw", [DIGITS, f'"{DIGITS}"', ARRAYS, '"\\u0000"', '"2024-05-01\\u0000"'])
+@cases("raw", [DIGITS, f'"{DIGITS}"', ARRAYS, '"\\u0000"', '"2024-05-01\\u0000"'])
 def test_malformed_dates_are_refused(ask, raw):
     assert_refused(ask(with_field("start", raw), endpoint="historical"))
 
@@ -286,7 +287,7 @@ def test_bombs_are_refused(ask, what):
     assert_refused(ask(make(), headers={"Content-Encoding": encoding}), status)
 
 
-@pytest.mark.parametrize("what", COMPRESSED)
+@cases("what", COMPRESSED)
 def test_malformed_compressed_bodies_are_refused(ask, what):
     encoding, body, status = COMPRESSED[what]
     answer = ask(body, headers={"Content-Encoding": encoding})
@@ -318,7 +319,7 @@ HEADERS = {
 }
 
 
-@pytest.mark.parametrize("what", HEADERS)
+@cases("what", HEADERS)
 def test_headers_over_the_limit_are_refused(server, what):
     [answer] = strange_head(server, request_bytes("POST", PATH, HEADERS[what], GOOD))
     assert answer.status == 431
@@ -343,7 +344,7 @@ ODD_HEADERS = {
 }
 
 
-@pytest.mark.parametrize("what", ODD_HEADERS)
+@cases("what", ODD_HEADERS)
 def test_strange_headers(server, what):
     strange_head(server, request_bytes("POST", PATH, [ODD_HEADERS[what]]))
 
@@ -351,8 +352,8 @@ def test_strange_headers(server, what):
 INJECTED = ["\r\nX-Injected: 1", "\nX-Injected: 1", "%0d%0aX-Injected:%201", "\x85X-Injected: 1"]
 
 
-@pytest.mark.parametrize("text", INJECTED)
-@pytest.mark.parametrize("where", ["path", "host", "authorization", "x-request-id"])
+@cases("text", INJECTED)
+@cases("where", ["path", "host", "authorization", "x-request-id"])
 def test_nothing_is_injected_into_an_answer(server, text, where):
     path = f"/insights/{text}" if where == "path" else PATH
     headers = [(where, f"x{text}")] if where not in {"path", "host"} else []
@@ -400,13 +401,13 @@ TARGETS = [
 ]
 
 
-@pytest.mark.parametrize("target", TARGETS, ids=lambda target: repr(target[:40]))
-@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+@cases("target", TARGETS, ids=lambda target: repr(target[:40]))
+@cases("method", ["POST", "GET", "DELETE"])
 def test_strange_request_targets(server, method, target):
     strange_head(server, request_bytes(method, target, [("Accept-Encoding", "gzip")]))
 
 
-@pytest.mark.parametrize(
+@cases(
     "method",
     ["OPTIONS", "HEAD", "TRACE", "CONNECT", "PATCH", "PRI", "post", "X" * 5000, "GÉT", "\0"],
 )
@@ -438,7 +439,7 @@ HOSTS = [
 ]
 
 
-@pytest.mark.parametrize("host", HOSTS, ids=lambda host: repr(host and host[:30]))
+@cases("host", HOSTS, ids=lambda host: repr(host and host[:30]))
 def test_a_signature_for_another_host_is_refused(server, host):
     """A signature is valid only for the host that it was made for."""
     header = signed_header("POST", "http://other.example" + PATH, server.world.main)
@@ -474,7 +475,7 @@ def test_http_1_0_signed_without_a_host(server):
     assert answer.status == 401
 
 
-@pytest.mark.parametrize(
+@cases(
     "first_line",
     [
         f"POST {PATH}",
@@ -541,7 +542,7 @@ def test_a_refusal_instead_of_100_continue(server):
 SMUGGLED = request_bytes("GET", "/health")
 
 
-@pytest.mark.parametrize(
+@cases(
     "headers",
     [
         [("Content-Length", "4"), ("Transfer-Encoding", "chunked")],
@@ -584,8 +585,8 @@ def test_broken_chunks(server, chunks):
 # Disconnecting and slow clients.
 
 
-@pytest.mark.parametrize("path", [PATH, "/platform/v1/events", "/oauth2/token"])
-@pytest.mark.parametrize("sent", [0, 1, 50])
+@cases("path", [PATH, "/platform/v1/events", "/oauth2/token"])
+@cases("sent", [0, 1, 50])
 def test_a_client_that_disconnects_early(server, path, sent):
     key = (
         server.world.platform_key if "platform" in path else server.bearer(server.world.main).token
@@ -675,7 +676,7 @@ def test_two_authorization_headers(server):
         assert answer.headers["x-error-code"] == "malformed_authorization"
 
 
-@pytest.mark.parametrize(
+@cases(
     "token",
     [
         "",
@@ -697,9 +698,7 @@ def test_bearer_tokens(server, token):
         assert answer.status in {400, 401}
 
 
-@pytest.mark.parametrize(
-    "basic", ["", "=", "AAAA", "w6k6w6k=", "/////w==", "Og==", "x" * 20_000, "OjpvOg=="]
-)
+@cases("basic", ["", "=", "AAAA", "w6k6w6k=", "/////w==", "Og==", "x" * 20_000, "OjpvOg=="])
 def test_basic_credentials(server, basic):
     headers = [
         ("Authorization", f"Basic {basic}"),
@@ -710,12 +709,12 @@ def test_basic_credentials(server, basic):
     assert answer.status == 403
 
 
-@pytest.mark.parametrize(
+@cases(
     "body",
     [b"\xff", b"grant_type=%ff", b"grant_type=%zz", b"&" * 16_000, b"a=b&" * 4000, b"%", b"\0"],
     ids=lambda body: repr(body[:20]),
 )
-@pytest.mark.parametrize("path", ["/oauth2/token", "/oauth2/invalidate_token"])
+@cases("path", ["/oauth2/token", "/oauth2/invalidate_token"])
 def test_forms(server, path, body):
     main = server.world.main
     began = time.monotonic()
@@ -731,7 +730,7 @@ def test_forms(server, path, body):
     assert answer.json()["errors"][0]["code"] == 99
 
 
-@pytest.mark.parametrize(
+@cases(
     ("method", "path"),
     [
         ("POST", "/oauth2/token"),
@@ -742,7 +741,7 @@ def test_forms(server, path, body):
         ("GET", "/1.1/application/rate_limit_status.json"),
     ],
 )
-@pytest.mark.parametrize(("size", "too_large"), [(16_384, False), (16_385, True), (900_000, True)])
+@cases(("size", "too_large"), [(16_384, False), (16_385, True), (900_000, True)])
 def test_a_strangers_form_is_small(server, method, path, size, too_large):
     body = b"a=" + b"b" * (size - 2)
     headers = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.calls import Client, question, sign_as_user
+from support.cases import cases
 from support.metered import Metered
 from support.metrics_table import alerts
 from support.person import Person
@@ -108,7 +109,7 @@ ENDPOINTS = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSALS)
+@cases("name", REFUSALS)
 def test_a_refusal_is_counted_under_its_code(metered, name):
     method, path, body, signer, status, code = REFUSALS[name]
     endpoint = ENDPOINTS.get(name, path)
@@ -309,7 +310,7 @@ def exchange(server, sent, *, whole=True):
         return found
 
 
-@pytest.mark.parametrize(
+@cases(
     ("sent", "status"),
     [
         (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", b"200"),

@@ -12,6 +12,7 @@ import pytest
 
 from openengagement.errors import PRECEDENCE, BodyTooSlow
 from support.calls import question, sign_as_app, sign_as_user
+from support.cases import cases
 from support.world import LIMIT
 
 SETTINGS = {
@@ -197,13 +198,13 @@ def test_the_unchanged_draft_is_accepted(strict):
     assert answer_of(strict).status == 200
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=name)
+@cases("fault", FAULTS, ids=name)
 def test_a_single_fault_is_reported(strict, fault):
     answer = answer_of(strict, fault[0])
     assert (answer.status, answer.code) == fault[1:], answer
 
 
-@pytest.mark.parametrize(("first", "second"), PAIRS, ids=name)
+@cases(("first", "second"), PAIRS, ids=name)
 def test_the_earlier_of_two_faults_is_reported(strict, first, second):
     answer = answer_of(strict, first[0], second[0])
     assert (answer.status, answer.code) == first[1:], answer

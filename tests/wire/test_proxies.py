@@ -8,6 +8,7 @@ import json
 import pytest
 
 from support.calls import question
+from support.cases import cases
 from support.signing import signed_header
 
 PATH = "/insights/engagement/totals"
@@ -66,7 +67,7 @@ def test_tls_at_the_trusted_proxy_counts(ask):
     assert answer.status == 200, answer
 
 
-@pytest.mark.parametrize(
+@cases(
     ("forwarded", "signed_for"),
     [
         ({"X-Forwarded-Proto": "HTTPS", "X-Forwarded-Host": "API.example"}, "https://api.example"),
@@ -93,9 +94,7 @@ def test_a_forwarded_local_client_is_secure(ask, address):
     assert ask(STRICT, {"X-Forwarded-For": address}).status == 200
 
 
-@pytest.mark.parametrize(
-    "address", ["nonsense", "unknown", "203.0.113.9:1234", "0.0.0.0", "10.0.0.1"]
-)
+@cases("address", ["nonsense", "unknown", "203.0.113.9:1234", "0.0.0.0", "10.0.0.1"])
 def test_other_forwarded_clients_are_not_secure(ask, address):
     assert ask(STRICT, {"X-Forwarded-For": address}).code == "ssl_required"
 

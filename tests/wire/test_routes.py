@@ -1,8 +1,7 @@
 """The table of routes: what it says about credentials holds on the wire."""
 
-import pytest
-
 from openengagement.api.routes import Authentication, Calls, build_routes
+from support.cases import cases
 
 
 class Handlers:
@@ -16,7 +15,7 @@ CALLS = Calls(**dict.fromkeys(Calls.__dataclass_fields__, Handlers()))
 ROUTES = build_routes(CALLS, Handlers(), page_prefixes=()).routes
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+@cases("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_a_call_demands_the_credentials_that_its_route_names(server, route):
     answer = server.client.send(route.method, route.path.replace("{id}", "1"))
     if route.authentication is Authentication.NONE:

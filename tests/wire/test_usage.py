@@ -8,6 +8,7 @@ import pytest
 
 from openengagement.registry.opening import open_registry
 from support.calls import Bearer, Client, question, sign_as_app, sign_as_user
+from support.cases import cases
 from support.oauth_server import connected_clients
 from support.server import Server
 from support.signing import signed_header
@@ -135,7 +136,7 @@ def test_usage_is_counted_by_month(usage, server):
     assert all(app["requests"] == app["handles"] == 0 for app in body["apps"])
 
 
-@pytest.mark.parametrize(
+@cases(
     ("query", "says"),
     [
         ("?month=", "month: '' is not a month; write one as 2026-11"),

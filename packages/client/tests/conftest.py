@@ -14,7 +14,7 @@ def _no_settings(monkeypatch, tmp_path_factory):
     """Hide the credentials of whoever runs the tests."""
     for name in ("ENGAGEMENT_API_URL", "ENGAGEMENT_API_PROFILE", "CONSUMER_KEY", "BEARER_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
 
 
 @pytest.fixture

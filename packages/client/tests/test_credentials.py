@@ -9,6 +9,7 @@ from openengagement_client import (
     PlatformClient,
     load_profile,
 )
+from support.cases import cases
 
 URL = "https://metrics.example.com"
 ENVIRONMENT = {
@@ -135,7 +136,7 @@ def test_no_file_of_profiles():
         load_profile(profile="alice", environment={"XDG_CONFIG_HOME": "nowhere"})
 
 
-@pytest.mark.parametrize(
+@cases(
     "given",
     [
         {"consumer_key": "x"},
@@ -160,7 +161,7 @@ def test_secrets_are_not_shown():
     assert not [secret for secret in secrets.values() if secret in shown]
 
 
-@pytest.mark.parametrize(
+@cases(
     "url",
     [
         "http://metrics.example.com",

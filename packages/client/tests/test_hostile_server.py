@@ -35,6 +35,7 @@ from openengagement_client.http_messages import ApiCall, HttpResponse
 from openengagement_client.rate_limits import parse_rate_limits
 from openengagement_client.reports import parse_report
 from openengagement_client.sessions import open_session
+from support.cases import cases
 
 ONE = totals_query(["1"], ["favorites"])
 SECRETS = [KEYS["consumer_secret"], KEYS["access_token"], KEYS["access_token_secret"]]
@@ -159,7 +160,7 @@ def test_waits_that_no_server_needs(run, misbehaving, text):
     assert parse_rate_limits({f"x-per-minute-{name}": text for name in names}) == {}
 
 
-@pytest.mark.parametrize(
+@cases(
     "date",
     [
         "Mon, 01 Jan 0001 00:00:00 GMT",
@@ -229,7 +230,7 @@ def test_a_proxy_of_the_environment_never_sees_requests_to_this_machine(
         assert proxy.statuses == []
 
 
-@pytest.mark.parametrize(
+@cases(
     "body",
     [
         None,

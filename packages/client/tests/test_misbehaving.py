@@ -81,12 +81,18 @@ def test_the_last_28_hours(run, misbehaving, count):
     assert json.dumps(result["by hour"]) == json.dumps(expected["g"])
 
 
-@pytest.mark.parametrize("drift_s", [0, -40_000, 86_400 * 400])
-@pytest.mark.parametrize("days", [0, 10, 70])
-def test_a_window_without_an_end_on_a_machine_whose_clock_is_wrong(run, misbehaving, drift_s, days):
-    """The client asks the server for the time, and signs with it."""
+@pytest.mark.parametrize(
+    ("drift_s", "days", "count"), [(0, 10, 26), (-40_000, 0, 3), (86_400 * 400, 30, 3)]
+)
+def test_a_window_without_an_end_on_a_machine_whose_clock_is_wrong(
+    run, misbehaving, drift_s, days, count
+):
+    """The client asks the server for the time, and signs with it.
+
+    More than 25 Tweets take two requests, and more than 28 days two windows.
+    """
     misbehaving.clock_offset_s = drift_s
-    ids, now = tweets(26), datetime.fromtimestamp(misbehaving.now_s(), UTC)
+    ids, now = tweets(count), datetime.fromtimestamp(misbehaving.now_s(), UTC)
     start = now - timedelta(days=days) if days else None
     result = run(historical_query(ids, TYPES, groupings=MIXED, start=start), misbehaving.url)
     shown = [datetime.fromisoformat(each) for each in (result.start, result.end)]
@@ -146,10 +152,10 @@ def test_a_storm_of_every_fault_is_survived(run, misbehaving):
 def test_a_fault_that_stays_is_reported(run, misbehaving, fault, kind, status):
     misbehaving.faults.extend([fault] * 100)
     with pytest.raises(kind) as caught:
-        run(totals_query(tweets(600), TYPES), misbehaving.url)
+        run(totals_query(tweets(300), TYPES), misbehaving.url)
     if status:
         assert caught.value.status == status
-        assert len(misbehaving.faults) >= 100 - 3 * QUICK.attempts_max
+        assert len(misbehaving.faults) >= 100 - 2 * QUICK.attempts_max
 
 
 def test_a_transient_refusal_is_tried_as_often_as_the_policy_says(run, misbehaving):

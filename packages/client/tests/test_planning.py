@@ -17,6 +17,7 @@ from openengagement_client.windows import (
     resolve_window,
     split_window,
 )
+from support.cases import cases
 
 YEAR_2015, YEAR_2025 = map(datetime.fromisoformat, ("2015-01-01", "2025-01-01"))
 NOW = datetime(2026, 11, 28, 12, 20, 5, tzinfo=UTC)
@@ -26,7 +27,7 @@ def test_ids_are_read_as_the_server_names_them():
     assert list(parse_tweet_ids([5, "5", " 007\n", 2**63 - 1])) == ["5", "5", "7", str(2**63 - 1)]
 
 
-@pytest.mark.parametrize("given", ["", "x", "-1", 0, "1.0", "1e3", 2**63, "१", True, None, "1 2"])
+@cases("given", ["", "x", "-1", 0, "1.0", "1e3", 2**63, "१", True, None, "1 2"])
 def test_what_is_no_id_is_refused(given):
     with pytest.raises(InvalidQuery):
         list(parse_tweet_ids([given]))
@@ -64,7 +65,7 @@ def test_groupings_are_split_by_three_and_by_four_dimensions():
     assert [list(batch) for batch in split_groupings(given)] == [["a", "b"], ["c", "d", "e"], ["f"]]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given", "expected"),
     [
         ("2026-11-26T09:24:00Z", "2026-11-26T09:24:00Z"),
@@ -121,7 +122,7 @@ def test_windows_are_cut_at_midnights_and_leave_nothing_out(start, length):
         assert pieces[0].end - pieces[0].start >= timedelta(days=27)
 
 
-@pytest.mark.parametrize(
+@cases(
     "groupings",
     [
         [],

@@ -4,6 +4,7 @@ import pytest
 
 from openengagement_client.rate_limits import RateLimit, RateLimitWindows, parse_rate_limits
 from openengagement_client.retry_policy import RetryPolicy, is_transient, wait_after
+from support.cases import cases
 
 
 def headers(remaining, reset_s, *, unit="minute", limit=3):
@@ -58,7 +59,7 @@ def test_headers_that_are_no_numbers_are_ignored(value):
     assert parse_rate_limits({}) == {}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("status", "given", "expected"),
     [
         (503, {"retry-after": "7"}, 7.0),
@@ -89,7 +90,7 @@ def test_damage_on_the_servers_disk_does_not_pass():
     assert not is_transient(400, {})
 
 
-@pytest.mark.parametrize(
+@cases(
     ("status", "passes"),
     [*((each, True) for each in (408, 429, 500, 502, 503, 504, 507, 520, 529, 599))]
     + [(each, False) for each in (200, 304, 400, 401, 403, 404, 406, 501, 505, 600)],

@@ -7,6 +7,7 @@ import pytest
 
 from openengagement_client import InvalidQuery
 from openengagement_client.tweet_files import read_tweet_ids
+from support.cases import cases
 
 ONE, OTHER = "2125939558758486310", "2126287388564001922"
 V1 = [{"id": int(ONE), "id_str": ONE, "text": "a,b"}, {"id_str": OTHER, "id": 2126287388564002000}]
@@ -17,7 +18,7 @@ def ndjson(values):
     return "".join(json.dumps(value) + "\n" for value in values)
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         f"{ONE}\n{OTHER}\n",
@@ -50,7 +51,7 @@ def test_empty_files(text):
     assert list(read_tweet_ids(io.StringIO(text))) == []
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         *("name,text\na,b\n", '{"text": "x"}\n', "[\n{", "{"),

@@ -1,5 +1,7 @@
 """Copying a registry to another database, and refusing changes of the first one."""
 
+import shutil
+
 import pytest
 import sqlalchemy as sa
 
@@ -27,10 +29,12 @@ REASON = "it is being moved"
 
 
 @pytest.fixture
-def elsewhere(tmp_path):
+def elsewhere(tmp_path, empty_file):
     """A registry in another folder."""
-    (tmp_path / "elsewhere").mkdir()
-    opened = open_registry(tmp_path / "elsewhere")
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    shutil.copy(empty_file, folder)
+    opened = open_registry(folder)
     yield opened
     opened.close()
 

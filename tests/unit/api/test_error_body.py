@@ -6,6 +6,7 @@ import pytest
 
 from openengagement import errors
 from openengagement.api.error_body import Family, render_error
+from support.cases import cases
 
 DATA, OAUTH, PLATFORM = Family.DATA, Family.OAUTH, Family.PLATFORM
 SAMPLES = [
@@ -100,7 +101,7 @@ def test_every_error_class_has_a_sample():
 # --- every refusal, every family -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", SAMPLES, ids=name_of)
+@cases("error", SAMPLES, ids=name_of)
 def test_every_error_sends_its_code_and_its_headers(error):
     for family in Family:
         reply = render(error, family)
@@ -109,16 +110,14 @@ def test_every_error_sends_its_code_and_its_headers(error):
         assert all(name == name.lower() for name in reply.headers)
 
 
-@pytest.mark.parametrize("error", SAMPLES, ids=name_of)
+@cases("error", SAMPLES, ids=name_of)
 def test_outside_oauth_the_status_is_that_of_the_error_without_a_challenge(error):
     for family in (DATA, PLATFORM):
         assert render(error, family).status == error.status
         assert "www-authenticate" not in render(error, family).headers
 
 
-@pytest.mark.parametrize(
-    "error", [each for each in SAMPLES if not isinstance(each, NOT_STRINGS)], ids=name_of
-)
+@cases("error", [each for each in SAMPLES if not isinstance(each, NOT_STRINGS)], ids=name_of)
 def test_outside_oauth_errors_are_strings_with_arrays_of_ids(error):
     arrays = {name: list(ids) for name, ids in error.arrays.items()}
     for family in (DATA, PLATFORM):
@@ -132,7 +131,7 @@ def test_outside_oauth_errors_are_strings_with_arrays_of_ids(error):
         assert next(iter(json.loads(reply.body))) == "errors"
 
 
-@pytest.mark.parametrize("error", SAMPLES, ids=name_of)
+@cases("error", SAMPLES, ids=name_of)
 def test_oauth_errors_are_one_object_with_code_and_message(error):
     status, entry, headers = oauth(error)
     assert 400 <= status < 600
@@ -147,7 +146,7 @@ def test_oauth_errors_are_one_object_with_code_and_message(error):
         assert "www-authenticate" not in headers
 
 
-@pytest.mark.parametrize("error", SAMPLES, ids=name_of)
+@cases("error", SAMPLES, ids=name_of)
 def test_rendering_an_error_does_not_change_it(error):
     before = (error.texts, dict(error.arrays), dict(error.headers))
     for family in Family:
@@ -158,7 +157,7 @@ def test_rendering_an_error_does_not_change_it(error):
 # --- the codes of api.md 4.8 -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     ("error", "status", "code", "message"),
     [
         (errors.ConsumerKeyNotFound(), 401, 32, "Could not authenticate you."),
@@ -238,7 +237,7 @@ def test_oauth_authentication_errors_do_not_name_the_failed_check():
             assert "Reason" not in oauth(error)[1]["message"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("error", "status"),
     [
         (errors.InternalError(), 500),

@@ -18,6 +18,7 @@ from openengagement.notifications.message import Message, sign_message
 from openengagement.portal.routes import Handlers, build_page_routes
 from openengagement.registry.notifications import NotificationType
 from support.api_document import find_path, problems_of, read_document, resolve, validator_at
+from support.cases import cases
 
 # Not about one call: an unknown path, and a method that a path does not have.
 OF_NO_CALL = {"method_not_allowed"}
@@ -203,7 +204,7 @@ def test_every_type_of_notification_is_a_webhook():
     assert list(webhooks) == list(NotificationType)
 
 
-@pytest.mark.parametrize("kind", NotificationType)
+@cases("kind", NotificationType)
 def test_a_notification_fits_its_schema(kind):
     data = json.dumps(NOTIFICATION_DATA[kind])
     body = json.loads(Message("msg_1", kind, 0, data).body)

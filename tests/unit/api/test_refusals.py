@@ -9,6 +9,7 @@ from openengagement.api.refusals import REMEDIES, find_remedy, log_error
 from openengagement.errors import ApiError
 from openengagement.http.request import Request
 from openengagement.settings import ENV_PREFIX, load_settings
+from support.cases import cases
 
 SECRET = "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw"
 
@@ -31,7 +32,7 @@ def kinds(kind):
     return [kind, *(each for below in kind.__subclasses__() for each in kinds(below))]
 
 
-@pytest.mark.parametrize("kind", kinds(ApiError), ids=lambda kind: kind.code)
+@cases("kind", kinds(ApiError), ids=lambda kind: kind.code)
 def test_every_refusal_has_a_remedy(kind):
     error = kind.__new__(kind)
     remedy = find_remedy(error, request())

@@ -13,6 +13,7 @@ from openengagement.errors import InvalidField, RateLimited, StoreDamaged, Store
 from openengagement.files import UnusableFile
 from openengagement.http.reply import Reply
 from openengagement.settings import Settings
+from support.cases import cases
 
 SIX = {
     "x-per-minute-limit": "60", "x-per-minute-remaining": "60", "x-per-minute-reset": "120",
@@ -107,7 +108,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@cases("fault", FAULTS.values(), ids=FAULTS)
 def test_every_data_api_answer_has_rate_limit_headers_and_a_request_id(fault):
     answer = call(**fault)
     assert answer.headers.items() >= SIX.items()
@@ -154,8 +155,8 @@ def test_the_rate_limit_headers_of_an_app_are_kept():
     assert call(does=error).headers.items() >= figures.items()
 
 
-@pytest.mark.parametrize("fault", [f for name, f in FAULTS.items() if name != "no gzip"])
-@pytest.mark.parametrize("path", [TOTALS, TOKEN, EVENTS])
+@cases("fault", [f for name, f in FAULTS.items() if name != "no gzip"])
+@cases("path", [TOTALS, TOKEN, EVENTS])
 def test_every_body_is_gzip_for_a_client_that_accepts_it_and_plain_otherwise(path, fault):
     fault = {"path": path, **fault}
     packed, plain = call(**fault), call(**fault, accept="")
@@ -174,7 +175,7 @@ def test_a_client_without_gzip_gets_an_uncompressed_406_if_gzip_is_required():
         assert call(TOKEN, accept="identity", **{setting: True}).status == 200
 
 
-@pytest.mark.parametrize(
+@cases(
     ("fault", "status"),
     [
         ({}, 200),
@@ -222,7 +223,7 @@ def test_a_browser_gets_errors_as_a_page(asked, status):
     assert "<script" not in page
 
 
-@pytest.mark.parametrize(
+@cases(
     ("asked", "status"),
     [
         ({"does": RuntimeError(SECRET)}, 500),
@@ -231,7 +232,7 @@ def test_a_browser_gets_errors_as_a_page(asked, status):
         ({"peer": "203.0.113.9"}, 403),
     ],
 )
-@pytest.mark.parametrize("path", ["/sign-in", "/nowhere"])
+@cases("path", ["/sign-in", "/nowhere"])
 def test_a_failure_is_a_page_of_the_portal(path, asked, status):
     answer = call(
         path,
@@ -258,7 +259,7 @@ def test_an_unknown_path_is_answered_in_the_form_of_its_api():
     assert call("/insights/engagement/totals/").status == 404
 
 
-@pytest.mark.parametrize(
+@cases(
     ("path", "unknown"),
     [
         *(("/nothing", True), ("//x", True), ("/", True), ("/insightsx/y", True)),

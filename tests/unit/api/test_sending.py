@@ -21,6 +21,7 @@ from openengagement.files import UnusableFile
 from openengagement.http.reply import PIECE_BYTES, WHOLE_MAX_BYTES, Reply
 from openengagement.http.request import READ_BODY
 from openengagement.settings import Settings
+from support.cases import cases
 
 TOTALS, PAGE = "/insights/engagement/totals", "/sign-in"
 LARGE = bytes(at * 7919 >> 5 & 255 for at in range(4 * WHOLE_MAX_BYTES + 5))
@@ -190,7 +191,7 @@ def test_the_head_of_a_file_has_its_length_and_no_body(file):
     assert done.headers_sent["content-length"] == str(len(LARGE))
 
 
-@pytest.mark.parametrize(
+@cases(
     "make",
     [
         lambda: HTMLResponse("hello"),
@@ -220,9 +221,9 @@ def test_a_stream_that_fails_becomes_an_error_page():
 # --- clients that go away -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [TOTALS, PAGE])
-@pytest.mark.parametrize("size", [10, len(LARGE)])
-@pytest.mark.parametrize("most", [0, 1, 2, 5])
+@cases("path", [TOTALS, PAGE])
+@cases("size", [10, len(LARGE)])
+@cases("most", [0, 1, 2, 5])
 def test_nothing_is_held_when_sending_fails(path, size, most):
     body = b"x" * size
     answer = Response if path == PAGE else lambda content: Reply(200, content, {})
@@ -230,8 +231,8 @@ def test_nothing_is_held_when_sending_fails(path, size, most):
     assert len(done.messages) <= most
 
 
-@pytest.mark.parametrize("path", [TOTALS, PAGE])
-@pytest.mark.parametrize("most", [0, 1, 2, 5])
+@cases("path", [TOTALS, PAGE])
+@cases("most", [0, 1, 2, 5])
 def test_nothing_is_held_when_the_request_is_cancelled_while_it_is_answered(path, most):
     answer = Response if path == PAGE else lambda content: Reply(200, content, {})
     Exchange(lambda _: answer(LARGE), path=path, most=most).run(cancel_after_s=0.05)
@@ -268,12 +269,12 @@ def test_nothing_is_held_when_the_request_is_cancelled_while_it_is_read(path):
     assert done.messages == []
 
 
-@pytest.mark.parametrize("path", [TOTALS, PAGE])
-@pytest.mark.parametrize(
+@cases("path", [TOTALS, PAGE])
+@cases(
     "error",
     [InvalidField("x: y"), StoreUnavailable("s", "r"), RuntimeError(), Unavailable("later")],
 )
-@pytest.mark.parametrize("most", [0, 1])
+@cases("most", [0, 1])
 def test_nothing_is_held_when_a_refusal_cannot_be_sent(path, error, most):
     def refuse(_body):
         raise error

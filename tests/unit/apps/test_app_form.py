@@ -7,12 +7,13 @@ import pytest
 from openengagement.apps.app_form import UnfitApp, check_app_form
 from openengagement.registry.apps import AppForm
 from openengagement.settings import Settings
+from support.cases import cases
 
 SCHEMES = Settings().allowed_callback_schemes
 FORM = AppForm("Tide Tables", 1, ("https://tides.example/return",))
 
 
-@pytest.mark.parametrize(
+@cases(
     "change",
     [
         {"name": "x"},
@@ -35,7 +36,7 @@ def test_valid_forms(change):
     check_app_form(replace(FORM, **change), schemes=SCHEMES)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("field", "value", "words"),
     [
         ("name", "", "1 to 128 visible"),

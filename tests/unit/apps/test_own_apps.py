@@ -16,8 +16,8 @@ from openengagement.auth.lookup import CredentialLookup
 from openengagement.errors import UnverifiedClient
 from openengagement.registry.accounts import Account
 from openengagement.registry.apps import AppForm, TooManyApps
-from openengagement.registry.opening import open_registry
 from openengagement.settings import Settings
+from support.folders import open_new_registry
 
 NOW_S = 1_795_342_500
 FORM = AppForm(
@@ -38,7 +38,7 @@ def keyring(tmp_path):
 
 @pytest.fixture
 def registry(tmp_path):
-    opened = open_registry(tmp_path)
+    opened = open_new_registry(tmp_path)
     for account_id, name in ((1, "ana"), (2, "ben")):
         account = Account(account_id, name, NOW_S)
         opened.accounts.add_account(account)

@@ -21,7 +21,7 @@ from openengagement.auth.credentials import (
 from openengagement.auth.keyring import KeyFileError, Keyring, open_keyring
 from openengagement.registry.accounts import Account
 from openengagement.registry.apps import AppForm
-from openengagement.registry.opening import open_registry
+from support.folders import open_new_registry
 from support.waiting import PATIENCE_S
 
 NOW_S = 1_795_342_500
@@ -35,7 +35,7 @@ def keyring(tmp_path):
 
 @pytest.fixture
 def registry(tmp_path):
-    opened = open_registry(tmp_path)
+    opened = open_new_registry(tmp_path)
     opened.accounts.add_account(Account(1, "ana", NOW_S))
     yield opened
     opened.close()

@@ -24,6 +24,7 @@ from openengagement.http.message import Message
 from openengagement.registry.apps import App
 from openengagement.registry.grants import AccessToken
 from openengagement_client.signature import base_string, encode, sign
+from support.cases import cases
 
 NOW_S = 1_795_342_500
 PATH = "/insights/engagement/totals"
@@ -152,7 +153,7 @@ def test_a_repeat_enters_the_base_string_once_or_as_often_as_it_is_sent(json_bod
         assert (verified.user.token.token, verified.parameter("oauth_token")) == ("our token",) * 2
 
 
-@pytest.mark.parametrize(
+@cases(
     ("query", "reason"),
     [
         ("oauth_token=their+token", "oauth_token is given twice with different values"),
@@ -186,7 +187,7 @@ def test_only_a_json_body_may_be_left_out_of_the_signature():
         verify(request, json_body=False)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("changes", "refusal"),
     [
         ({"client_key": "nobodys"}, ConsumerKeyNotFound),
@@ -217,7 +218,7 @@ def test_the_edge_of_the_window(away_s):
     assert verify(message(client().sign(URL, "POST")), now_s=NOW_S + away_s)
 
 
-@pytest.mark.parametrize(
+@cases(
     "changes",
     [
         {"method": "GET"},

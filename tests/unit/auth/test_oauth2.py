@@ -7,6 +7,7 @@ import pytest
 
 from openengagement.auth.oauth2 import verify_basic
 from openengagement.http.message import Message, scheme_and_rest
+from support.cases import cases
 
 KEY = "xvz1evFS4wEEPTGEFPHBog"
 SECRET = "L8qq9PZyRg6ieKGEKhZolGC0vJWLw8iEJ88DRdyOg"
@@ -58,7 +59,7 @@ def test_credentials_may_be_percent_encoded_or_not():
     assert verify_basic(basic("odd%20key:50%25%20%2B%20more"), LOOKUP) == "odd key"
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         f"{KEY}:",
@@ -80,7 +81,7 @@ def test_wrong_credentials(text):
     assert verify_basic(basic(text), LOOKUP) is None
 
 
-@pytest.mark.parametrize(
+@cases(
     "header",
     ["", "Basic", "Basic ", "Basic !", "Basic /w==", f"Bearer {BASIC}", BASIC, f"Basic{BASIC}"],
 )

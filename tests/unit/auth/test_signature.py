@@ -12,6 +12,7 @@ from oauthlib.oauth1.rfc5849 import signature as reference
 from openengagement.auth.signature import parse_header, signatures_match
 from openengagement.http.forms import MalformedParameters, decode, parse_form
 from openengagement_client.signature import base_string, base_url, encode, sign
+from support.cases import cases
 
 # V1: "Creating a signature".
 V1_CONSUMER_SECRET = "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw"
@@ -183,7 +184,7 @@ VECTORS = {
 }
 
 
-@pytest.mark.parametrize("name", VECTORS)
+@cases("name", VECTORS)
 def test_published_signature(name):
     method, url, parameters, secrets, expected = VECTORS[name]
     base = base_string(method, url, parameters=parameters.items())
@@ -225,7 +226,7 @@ def test_normalisation_case_of_section_3_4_1():
     assert sign(base, "j49sk3j29djd", token_secret="dh893hdasih9") == "r6/TJjbCOr97/+UU0NsvSne7s5g="
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "encoded"),
     [
         ("Ladies + Gentlemen", "Ladies%20%2B%20Gentlemen"),
@@ -242,15 +243,13 @@ def test_percent_encoding(text, encoded):
     assert decode(encoded) == text
 
 
-@pytest.mark.parametrize(
-    "text", ["%", "%1", "%zz", "a%", "%+1", "% 1", "%C3%28", "%ff", "%ED%A0%80"]
-)
+@cases("text", ["%", "%1", "%zz", "a%", "%+1", "% 1", "%C3%28", "%ff", "%ED%A0%80"])
 def test_broken_escapes(text):
     with pytest.raises(MalformedParameters):
         decode(text)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "pairs"),
     [
         ("", []),
@@ -269,7 +268,7 @@ def test_forms(text, pairs):
     assert parse_form(text) == pairs
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "pairs"),
     [
         ("", []),
@@ -301,7 +300,7 @@ def test_headers(text, pairs):
     assert parse_header(text) == pairs
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "a",
@@ -331,7 +330,7 @@ def test_headers_that_cannot_be_read(text):
         parse_header(text)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("scheme", "host", "path", "expected"),
     [
         ("http", "EXAMPLE.com", "/a", "http://example.com/a"),

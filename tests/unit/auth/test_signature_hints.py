@@ -6,6 +6,7 @@ from oauthlib.oauth1 import Client
 from openengagement.auth.signature_hints import explain_signature
 from openengagement.http.forms import parse_form
 from openengagement.http.message import Message
+from support.cases import cases
 
 FORM = "application/x-www-form-urlencoded"
 CONSUMER_SECRET, TOKEN_SECRET = "a consumer's secret", "a token's secret"
@@ -44,7 +45,7 @@ URL = "http://127.0.0.1:8080/insights/engagement/totals"
 ASKED = "/insights/engagement/totals"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("signed_url", "words"),
     [
         (f"http://127.0.0.1{ASKED}", "leaves the port out"),

@@ -18,6 +18,7 @@ from openengagement.engagement.access import (
 from openengagement.engagement.request import RESERVED_NAMES
 from openengagement.engagement.types import Endpoint, Tweet, format_time
 from openengagement.errors import ForbiddenMetrics, ForbiddenTweets, TweetsTooOld, TweetsUnavailable
+from support.cases import cases
 
 # No deadline: a busy machine may be slow.
 QUICK = settings(deadline=None, max_examples=40)
@@ -96,7 +97,7 @@ def test_totals_serve_seven_types_and_the_timed_endpoints_seventeen():
         assert len(set(ACCESS[endpoint]) - {"media_clicks"}) == 17
 
 
-@pytest.mark.parametrize(("endpoint", "name"), list(itertools.product(Endpoint, TABLE)))
+@cases(("endpoint", "name"), list(itertools.product(Endpoint, TABLE)))
 def test_a_type_has_the_context_and_age_of_the_contract(endpoint, name):
     column = int(endpoint.timed)
     rule = ACCESS[endpoint].get(name)
@@ -106,7 +107,7 @@ def test_a_type_has_the_context_and_age_of_the_contract(endpoint, name):
         assert (rule.age and rule.age.days) == AGE_DAYS.get(name, (None, None))[column]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("endpoint", "name"),
     [(endpoint, name) for endpoint in Endpoint for name in ACCESS[endpoint]],
 )
@@ -234,8 +235,8 @@ def test_a_request_without_available_tweets_is_refused_with_their_number(ids):
     }
 
 
-@pytest.mark.parametrize("user", [None, ME, OTHER])
-@pytest.mark.parametrize("endpoint", Endpoint)
+@cases("user", [None, ME, OTHER])
+@cases("endpoint", Endpoint)
 def test_unavailability_wins_over_everything(endpoint, user):
     types = list(ACCESS[endpoint])
     refused(TweetsUnavailable, types, [1, 2], endpoint=endpoint, user=user)

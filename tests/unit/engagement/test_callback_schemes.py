@@ -3,9 +3,10 @@
 import pytest
 
 from openengagement.engagement.callback_schemes import parse_callback_schemes
+from support.cases import cases
 
 
-@pytest.mark.parametrize(
+@cases(
     ("setting", "allowed", "refused"),
     [
         ("https", {"https"}, {"http", "httpsx", "com.example.app", "tides"}),
@@ -26,7 +27,7 @@ def test_allowed_schemes(setting, allowed, refused):
     assert {each for each in allowed | refused if schemes.allow(each)} == allowed
 
 
-@pytest.mark.parametrize(
+@cases(
     ("setting", "words"),
     [
         ("", "at least one scheme"),

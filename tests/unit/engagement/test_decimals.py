@@ -1,18 +1,15 @@
 """Whole numbers from untrusted text."""
 
-import pytest
-
 from openengagement.engagement.types import ID_MAX, parse_decimal
+from support.cases import cases
 
 
-@pytest.mark.parametrize(
-    ("text", "number"), [("0", 0), ("7", 7), ("007", 7), ("100", 100), (str(ID_MAX), None)]
-)
+@cases(("text", "number"), [("0", 0), ("7", 7), ("007", 7), ("100", 100), (str(ID_MAX), None)])
 def test_digits_up_to_the_maximum_are_a_number(text, number):
     assert parse_decimal(text, maximum=100) == number
 
 
-@pytest.mark.parametrize("text", ["", "-1", "+1", " 1", "1.0", "1_0", "٣", "²", "0x1", "101"])
+@cases("text", ["", "-1", "+1", " 1", "1.0", "1_0", "٣", "²", "0x1", "101"])
 def test_other_text_is_no_number(text):
     assert parse_decimal(text, maximum=100) is None
 

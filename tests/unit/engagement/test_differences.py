@@ -1,11 +1,11 @@
 """Plain forms of counters, and their differences."""
 
 import numpy as np
-import pytest
 
 from contract.deltas import make_deltas
 from openengagement.engagement.counters import no_counters, to_totals
 from openengagement.engagement.differences import between, find_after, plain_form, subtract
+from support.cases import cases
 
 ROWS = [(1, 5, {"replies": 2}), (1, 9, {"replies": 3, "favorites": 1}), (4, 5, {"replies": 7})]
 
@@ -38,9 +38,7 @@ def test_events_of_hour_0_stay_there():
     assert rows_of(plain_form(hours, totals)) == plain(expected)
 
 
-@pytest.mark.parametrize(
-    "present", [[], ROWS, ROWS[:1], [(1, 5, {"replies": 9})], [(2, 7, {"replies": 1})]]
-)
+@cases("present", [[], ROWS, ROWS[:1], [(1, 5, {"replies": 9})], [(2, 7, {"replies": 1})]])
 def test_a_difference_makes_the_counters_equal(present):
     difference = subtract(make_deltas(ROWS), make_deltas(present))
     added = subtract(difference, subtract(no_counters(), make_deltas(present)))
@@ -57,9 +55,7 @@ def test_the_largest_counters():
     assert rows_of(subtract(large, small))[0][2] == 2**62 + 2**61
 
 
-@pytest.mark.parametrize(
-    ("after", "last", "ids"), [(0, 9, [1, 4]), (1, 4, [4]), (1, 3, []), (4, 9, []), (0, 1, [1])]
-)
+@cases(("after", "last", "ids"), [(0, 9, [1, 4]), (1, 4, [4]), (1, 3, []), (4, 9, []), (0, 1, [1])])
 def test_tweets_between_two_ids(after, last, ids):
     (part,) = between([make_deltas(ROWS)], after_id=after, last_id=last)
     assert part.ids.tolist() == ids

@@ -14,6 +14,7 @@ from openengagement.engagement.access import ACCESS
 from openengagement.engagement.grouping import build_cube, fold_grouping
 from openengagement.engagement.types import Dimension, Endpoint
 from openengagement.engagement.window import Window
+from support.cases import cases
 
 # No deadline: a busy machine may be slow.
 QUICK = settings(deadline=None, max_examples=40)
@@ -83,7 +84,7 @@ WINDOWS = {
 }
 
 
-@pytest.mark.parametrize("group_by", EVERY_ORDER, ids=",".join)
+@cases("group_by", EVERY_ORDER, ids=",".join)
 def test_every_order_of_dimensions_gives_its_nesting(group_by):
     asked = {"tweets": ["30", "10", "20"], "types": ["url_clicks", "favorites"]}
     for window in WINDOWS.values():
@@ -261,10 +262,8 @@ def test_the_largest_answer_has_every_counter(group_by):
     assert flat == expected.ravel().tolist()
 
 
-@pytest.mark.parametrize(
-    "count", [3 * 2**60, -3 * 2**60, 2**62, -(2**62), 2**63 // 20, 2**63 // 20 + 1]
-)
-@pytest.mark.parametrize("others", [0, 5, -5, 2**61])
+@cases("count", [3 * 2**60, -3 * 2**60, 2**62, -(2**62), 2**63 // 20, 2**63 // 20 + 1])
+@cases("others", [0, 5, -5, 2**61])
 def test_sums_beyond_64_bits_are_exact(count, others):
     """20 Tweets of 1.5 * 2^61 each were shown as a negative number."""
     counts = np.full((20, 2, 1), count, np.int64)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from openengagement.engagement.months import month_of, months_around, months_until, parse_month
+from support.cases import cases
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ def test_a_month_is_parsed():
     assert parse_month("2026-11") == "2026-11"
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     ["", "2026", "2026-1", "2026-00", "2026-13", "1999-12", "2026-11-01", "2026-11\n", "٢٠٢٦-11"],
 )

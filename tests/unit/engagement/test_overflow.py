@@ -8,6 +8,7 @@ import pytest
 
 from openengagement.engagement.counters import COUNTER_MAX, cells_of, sum_rows, to_totals
 from openengagement.engagement.overflow import verify_room, verify_sum
+from support.cases import cases
 
 
 def counters(*rows):
@@ -27,7 +28,7 @@ def fits(*deltas, stored=()):
 FULL = counters((5, 10, 0, COUNTER_MAX))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("row", "right"),
     [
         ((5, 10, 0, 1), False),
@@ -67,7 +68,7 @@ def test_magnitudes_beyond_64_bits_are_refused_though_the_sum_is_small():
     assert not fits(*[plus, minus] * 4)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@cases("seed", range(20))
 def test_against_pythons_integers(seed):
     chance = random.Random(seed)
     values = [2**60, -(2**60), 2**61, -(2**61), COUNTER_MAX, -COUNTER_MAX, 1, -1, 5]

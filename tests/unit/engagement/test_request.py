@@ -17,6 +17,7 @@ from openengagement.errors import (
     UnsupportedGroupBys,
     UnsupportedTypes,
 )
+from support.cases import cases
 
 # No deadline: a busy machine may be slow.
 QUICK = settings(deadline=None, max_examples=40)
@@ -115,7 +116,7 @@ def test_the_largest_documented_request_is_accepted():
 # --- JSON ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     "body",
     [
         b"", b" ", b"{", b'{"tweet_ids": [', b"{}{}", b"{} x", b"tweet_ids=1", b"NaN", b"'x'",
@@ -128,14 +129,14 @@ def test_a_body_that_is_not_json_is_refused_with_one_text(body):
         assert len(refused(MalformedBody, body, endpoint)) == 1
 
 
-@pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"5", b"true", b"[{}]"])
+@cases("body", [b"[]", b"null", b'"x"', b"5", b"true", b"[{}]"])
 def test_a_body_that_is_not_an_object_is_refused(body):
     (text,) = refused(MalformedBody, body)
     assert "object" in text
 
 
-@pytest.mark.parametrize("open_", [b"[", b'{"a":'])
-@pytest.mark.parametrize("prefix", [b"", b'{"extra":', b'{"tweet_ids":', b'{"groupings":{"g":'])
+@cases("open_", [b"[", b'{"a":'])
+@cases("prefix", [b"", b'{"extra":', b'{"tweet_ids":', b'{"groupings":{"g":'])
 def test_deep_nesting_is_refused(prefix, open_):
     refused(MalformedBody, prefix + open_ * 200_000)
 
@@ -156,7 +157,7 @@ def test_huge_numbers_are_refused(digits):
     assert len(caught.value.texts[0]) < 200
 
 
-@pytest.mark.parametrize("number", ["1e999", "-1e999", "1e-999", "1.5", "1.0", "1e3", "-0"])
+@cases("number", ["1e999", "-1e999", "1e-999", "1.5", "1.0", "1e3", "-0"])
 def test_numbers_that_are_not_ids_are_refused(number):
     body = json.dumps(whole()).replace('["1"]', f"[{number}]")
     with pytest.raises(RequestError):
@@ -199,9 +200,9 @@ def test_any_json_in_a_field_is_accepted_or_refused_as_a_request_error(name, val
 # --- fields --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["tweet_ids", "engagement_types", "groupings"])
-@pytest.mark.parametrize("endpoint", Endpoint)
-@pytest.mark.parametrize("value", [..., None], ids=["missing", "null"])
+@cases("name", ["tweet_ids", "engagement_types", "groupings"])
+@cases("endpoint", Endpoint)
+@cases("value", [..., None], ids=["missing", "null"])
 def test_a_missing_field_is_named(name, endpoint, value):
     body = whole(**{name: value})
     assert refused(InvalidField, body, endpoint) == (f"{name}: field is required",)
@@ -221,7 +222,7 @@ def test_field_names_are_compared_exactly():
     assert len(refused(InvalidField, body)) == 3
 
 
-@pytest.mark.parametrize(
+@cases(
     ("name", "value"),
     [
         ("tweet_ids", "1"),
@@ -263,15 +264,15 @@ def test_a_grouping_without_dimensions_is_a_missing_field(grouping):
         assert text == "groupings.all.group_by: field is required"
 
 
-@pytest.mark.parametrize("name", ["start", "end"])
-@pytest.mark.parametrize("value", [5, 1.5, True, [], {}])
+@cases("name", ["start", "end"])
+@cases("value", [5, 1.5, True, [], {}])
 def test_a_date_of_another_shape_is_refused_on_historical(name, value):
     (text,) = refused(MalformedBody, whole(**{name: value}), HISTORICAL)
     assert text.startswith(name)
 
 
-@pytest.mark.parametrize("endpoint", [TOTALS, LAST])
-@pytest.mark.parametrize("value", [5, None, [], {}, "rubbish", "2099-01-01"])
+@cases("endpoint", [TOTALS, LAST])
+@cases("value", [5, None, [], {}, "rubbish", "2099-01-01"])
 def test_dates_are_ignored_where_no_window_is_given(endpoint, value):
     assert parse(whole(start=value, end=value), endpoint) == parse(whole(), endpoint)
 
@@ -311,7 +312,7 @@ def test_whole_numbers_are_ids_and_equal_their_strings():
     assert parse(whole(tweet_ids=[3, "1", "3", 2, 1])).tweet_ids == (3, 1, 2)
 
 
-@pytest.mark.parametrize(
+@cases(
     "value", ["7\n", "7\r\n", " 7", "7 ", "\t7\t", "\n\n7\v\f", "\u00a07\u2003", " " * 900 + "7"]
 )
 def test_white_space_around_ids_is_trimmed(value):
@@ -329,7 +330,7 @@ def test_an_empty_list_of_tweet_ids_is_refused():
     assert refused(InvalidField, whole(tweet_ids=[]))[0].startswith("tweet_ids: ")
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
     ["", " ", "abc", "-1", "0", "1.0", "1 2", "1e3", "１", "9" * 400, str(2**63), 0, -5, 2**63],  # noqa: RUF001
 )  # fmt: skip
@@ -344,7 +345,7 @@ def test_an_id_that_is_not_a_decimal_number_is_refused_with_a_short_quote(value)
 # --- engagement types ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     ("endpoint", "name"),
     [
         (TOTALS, "url_clicks"),
@@ -414,8 +415,8 @@ def test_an_empty_list_of_groupings_is_refused():
     assert refused(InvalidField, whole(groupings={}))[0].startswith("groupings: ")
 
 
-@pytest.mark.parametrize("name", RESERVED)
-@pytest.mark.parametrize("endpoint", Endpoint)
+@cases("name", RESERVED)
+@cases("endpoint", Endpoint)
 def test_names_of_fields_of_the_answer_are_refused(name, endpoint):
     groupings = {"fine": {"group_by": [TWEET]}, name: {"group_by": [TWEET]}}
     (text,) = refused(InvalidField, whole(groupings=groupings), endpoint)
@@ -423,7 +424,7 @@ def test_names_of_fields_of_the_answer_are_refused(name, endpoint):
     assert name in text
 
 
-@pytest.mark.parametrize(
+@cases(
     "name",
     ["by tweet", "Start", "a-b", "tweet.id", '"', "%s %d %%", "{}", "\\", "é☃𝄞", "\n", "x" * 999],
 )  # fmt: skip
@@ -431,8 +432,8 @@ def test_other_names_are_free_text(name):
     assert list(parse(whole(groupings={name: {"group_by": [TWEET]}})).groupings) == [name]
 
 
-@pytest.mark.parametrize("length", [1, 2, 3])
-@pytest.mark.parametrize("endpoint", [LAST, HISTORICAL])
+@cases("length", [1, 2, 3])
+@cases("endpoint", [LAST, HISTORICAL])
 def test_up_to_three_items_are_accepted_in_every_order(endpoint, length):
     for order in permutations([TWEET, TYPE, DAY, HOUR], length):
         assert parse(grouped(order), endpoint).groupings == {"g0": order}
@@ -444,8 +445,8 @@ def test_totals_accept_tweets_and_types_in_every_order(length):
         assert parse(grouped(order)).groupings == {"g0": order}
 
 
-@pytest.mark.parametrize("endpoint", [LAST, HISTORICAL])
-@pytest.mark.parametrize("order", list(permutations([TWEET, TYPE, DAY, HOUR])), ids="-".join)
+@cases("endpoint", [LAST, HISTORICAL])
+@cases("order", list(permutations([TWEET, TYPE, DAY, HOUR])), ids="-".join)
 def test_four_items_are_accepted_in_two_orders_only(order, endpoint):
     if order in FOUR_ITEM_ORDERS:
         assert parse(grouped(order), endpoint).groupings == {"g0": order}
@@ -485,10 +486,8 @@ def test_time_on_totals_is_refused_with_the_text_of_the_wire(group_by, named):
     assert refused(UnsupportedGroupBys, grouped(group_by)) == (NO_SUCH_GROUP_BYS.format(named),)
 
 
-@pytest.mark.parametrize(
-    "name", ["tweet", "user.id", "", " tweet.id", "tweet.id ", "engagement.week", "tweet_id"]
-)
-@pytest.mark.parametrize("endpoint", Endpoint)
+@cases("name", ["tweet", "user.id", "", " tweet.id", "tweet.id ", "engagement.week", "tweet_id"])
+@cases("endpoint", Endpoint)
 def test_an_unknown_dimension_is_named(name, endpoint):
     texts = refused(UnsupportedGroupBys, grouped([TWEET, name]), endpoint)
     assert texts == (NO_SUCH_GROUP_BYS.format(name),)
@@ -499,11 +498,11 @@ def test_a_flood_of_unknown_dimensions_gets_a_short_answer():
     assert len(text) < 2000
 
 
-@pytest.mark.parametrize(
+@cases(
     "group_by",
     [[TWEET, TWEET], [TYPE, TWEET, TYPE], [TWEET, "Tweet.ID"], [TWEET, TYPE, TWEET, TYPE, TWEET]],
 )
-@pytest.mark.parametrize("endpoint", Endpoint)
+@cases("endpoint", Endpoint)
 def test_a_repeated_dimension_is_refused(group_by, endpoint):
     (text,) = refused(InvalidField, grouped(group_by), endpoint)
     assert text.startswith("groupings.g0.group_by: ")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from openengagement.engagement.counters import COUNTER_MAX, HOUR_MAX, TYPE_BITS, merge
 from openengagement.engagement.rollup import EVENT_SCHEMA, fold_events
+from support.cases import cases
 
 # No deadline: a busy machine may be slow.
 QUICK = settings(deadline=None, max_examples=30)
@@ -77,8 +78,8 @@ def slowly_folded(events):
     return tree
 
 
-@pytest.mark.parametrize("promoted", [False, True])
-@pytest.mark.parametrize("name", ENGAGEMENTS)
+@cases("promoted", [False, True])
+@cases("name", ENGAGEMENTS)
 def test_an_interaction_counts_itself_and_as_an_engagement(name, promoted):
     assert fold((20, name, 5, 3, promoted)) == {(20, 5): {name: 3, "engagements": 3}}
 
@@ -105,7 +106,7 @@ def test_other_engagements_count_as_engagements_only(promoted):
     assert fold((20, "other_engagements", 5, 4, promoted)) == {(20, 5): {"engagements": 4}}
 
 
-@pytest.mark.parametrize("name", ENGAGEMENTS)
+@cases("name", ENGAGEMENTS)
 def test_an_undo_does_not_reduce_engagements(name):
     assert fold((20, name, 5, -2, False)) == {(20, 5): {name: -2}}
     assert fold((20, name, 5, 2, False), (20, name, 5, -2, False)) == {(20, 5): {"engagements": 2}}
@@ -120,7 +121,7 @@ def test_an_undone_other_engagement_changes_nothing():
     assert fold((20, "other_engagements", 5, -2, False)) == {}
 
 
-@pytest.mark.parametrize("name", EVERY_TYPE)
+@cases("name", EVERY_TYPE)
 def test_a_count_of_zero_changes_nothing(name):
     assert fold((20, name, 5, 0, False)) == {}
 

@@ -20,6 +20,7 @@ from openengagement.engagement.types import (
     parse_time,
     snowflake,
 )
+from support.cases import cases
 
 # No deadline: a busy machine may be slow.
 QUICK = settings(deadline=None, max_examples=40)
@@ -76,7 +77,7 @@ def test_the_smallest_and_the_largest_id_are_accepted(value):
     assert parse_id(value) == int(value)
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
     [
         0, -1, 2**63, 2**64, 10**400,
@@ -130,7 +131,7 @@ def test_a_bare_date_is_its_midnight_utc(day):
     assert parse_time(day.isoformat()) == parse_time(f"{day.isoformat()}T00:00:00Z")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "seconds"),
     [
         ("1970-01-01", 0),
@@ -148,7 +149,7 @@ def test_times_are_parsed(text, seconds):
     assert parse_time(text) == seconds
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "", "now", "201507011224", "20150701", "2015-7-1", "2015-07", "2015/07/01", "15-07-01",
@@ -163,7 +164,7 @@ def test_other_forms_of_time_are_refused_with_an_example(text):
         parse_time(text)
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "2015-02-29", "1900-02-29", "2015-13-01", "2015-00-01", "2015-04-31", "2015-01-00",
@@ -197,7 +198,7 @@ def test_times_are_formatted_without_their_fraction(time_s, text):
     assert format_time(time_s) == text
 
 
-@pytest.mark.parametrize(
+@cases(
     ("time_s", "floor", "ceil"),
     [(0, 0, 0), (3599, 0, 1), (3599.999, 0, 1), (3600, 1, 1), (3600.001, 1, 2), (-1, -1, 0)],
 )

@@ -15,6 +15,7 @@ from openengagement.engagement.videos import (
     move_views,
     share_views,
 )
+from support.cases import cases
 
 REPLIES = TYPE_NAMES.index("replies")
 
@@ -72,7 +73,7 @@ def test_only_changed_videos_move_views():
     assert views([moved], [-70, -71, 5, 6, 7]).tolist() == [-4, 9, 0, 0, 0]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@cases("seed", range(5))
 def test_random_histories(seed):
     chance = random.Random(seed)
     videos, counted, parts = {}, Counter(), []

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from openengagement.engagement.types import Endpoint
 from openengagement.engagement.window import parse_window
 from openengagement.errors import InvalidField
+from support.cases import cases
 
 # No deadline: a busy machine may be slow.
 QUICK = settings(deadline=None, max_examples=40)
@@ -234,7 +235,7 @@ def test_28_days_are_measured_before_rounding():
     assert got.hours == 673
 
 
-@pytest.mark.parametrize(
+@cases(
     "dates",
     [
         ("2015-07-01T12:24:00Z", "2015-07-29T12:24:01Z"),
@@ -248,7 +249,7 @@ def test_more_than_28_days_are_refused(dates):
     assert "28 days" in refusal(*dates)
 
 
-@pytest.mark.parametrize(
+@cases(
     "dates",
     [
         ("2015-07-01", "2015-07-01"),
@@ -282,7 +283,7 @@ def test_a_leap_day_that_does_not_exist_is_refused():
 # --- /historical, ends ahead of now --------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     ("now", "latest"),
     [
         ("10:15:00", "11:00:00"),  # the current hour
@@ -372,7 +373,7 @@ def test_without_start_an_end_at_the_oldest_start_is_refused():
 UNREADABLE = ["", "yesterday", "201507011224", "2015-07-01T12:24:00", "2015-13-01", "2015-02-29"]
 
 
-@pytest.mark.parametrize("text", UNREADABLE)
+@cases("text", UNREADABLE)
 def test_an_unreadable_date_is_refused_with_its_field_name(text):
     assert refusal(text, "2015-07-05").startswith("start: is not a time")
     assert refusal("2015-07-01", text).startswith("end: is not a time")

@@ -33,6 +33,7 @@ from openengagement.http.request import (
     read_message,
 )
 from openengagement.settings import Settings
+from support.cases import cases
 
 # A busy machine may be slow.
 QUICK = settings(deadline=None, max_examples=40)
@@ -63,7 +64,7 @@ def head(*headers, peer="203.0.113.9", scheme="http", proxies="", **scope):
 # --- Accept-Encoding -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     ("named", "peer"),
     [
         ("198.51.100.4", "198.51.100.4"),
@@ -79,7 +80,7 @@ def test_a_port_in_the_forwarded_address_is_removed(named, peer):
     assert got.peer == peer
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
     [
         "gzip",
@@ -111,7 +112,7 @@ def test_gzip_is_accepted(value):
     assert accepts_gzip(request_with(f"accept-encoding: {value}").headers)
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
     [
         "",
@@ -172,7 +173,7 @@ def test_a_compressed_body_decompresses_to_itself(body):
     assert gzip.decompress(compress(body)) == body
 
 
-@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 70_000, 1_000_000])
+@cases("size", [0, 1, 4095, 4096, 4097, 70_000, 1_000_000])
 def test_bodies_of_any_size_decompress(size):
     body = bytes(at * 7919 >> 5 & 255 for at in range(size))
     assert gzip.decompress(compress(body)) == body
@@ -197,7 +198,7 @@ FORWARDED = (
 )
 
 
-@pytest.mark.parametrize(
+@cases(
     ("peer", "proxies"),
     [
         ("10.0.0.7", "10.0.0.7"),
@@ -215,7 +216,7 @@ def test_forwarded_headers_of_a_trusted_proxy_count(peer, proxies):
     assert (got.scheme, got.host, got.secure) == ("https", "api.example", True)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("peer", "proxies"),
     [
         ("10.0.0.7", ""),
@@ -269,7 +270,7 @@ def test_a_forwarded_scheme_is_case_insensitive():
     assert (got.scheme, got.secure) == ("https", True)
 
 
-@pytest.mark.parametrize(
+@cases(
     "peer",
     ["127.0.0.1", "127.0.0.2", "127.255.255.255", "::1", "0:0:0:0:0:0:0:1", "::ffff:127.0.0.1",
      "::ffff:7f00:1"],
@@ -278,7 +279,7 @@ def test_a_local_client_is_secure(peer):
     assert head("host: x", peer=peer).secure
 
 
-@pytest.mark.parametrize(
+@cases(
     "peer",
     ["203.0.113.9", "128.0.0.1", "10.0.0.1", "0.0.0.0", "::", "fe80::1", "::2", "::127.0.0.1",
      "::ffff:10.0.0.1", "2001:db8::1", "localhost", "127.1", "", "unix:", None],
@@ -343,7 +344,7 @@ def test_the_size_of_a_head_includes_all_header_names():
 HOSTS = frozenset({"api.example", "[::1]", "localhost:8080"})
 
 
-@pytest.mark.parametrize(
+@cases(
     "host",
     ["api.example", "API.Example", "api.example:8443", "[::1]", "[::1]:80", "localhost:8080"],
 )
@@ -351,7 +352,7 @@ def test_the_servers_own_hosts_are_served(host):
     check_head(head(f"host: {host}"), 1000, hosts=HOSTS)
 
 
-@pytest.mark.parametrize(
+@cases(
     "host",
     ["", "api.twitter.com", "api.example.evil", "xapi.example", "localhost", "localhost:8081",
      "api.example:80:80", "api.example:", "[::2]", "api.example:8443x", "api.example."],
@@ -449,7 +450,7 @@ def test_a_declared_length_above_the_limit_is_refused_before_reading(length):
     assert receive.asked == 0
 
 
-@pytest.mark.parametrize("length", ["10", "5", "0", "", "-1", "abc", "²"])
+@cases("length", ["10", "5", "0", "", "-1", "abc", "²"])
 def test_other_declared_lengths_are_ignored(length):
     assert body_of(Sent(b"0123456789"), f"content-length: {length}") == b"0123456789"
     with pytest.raises(BodyTooLarge):
@@ -517,7 +518,7 @@ def test_a_slow_body_is_refused_after_the_timeout():
     assert caught.value.status == 408
 
 
-@pytest.mark.parametrize(
+@cases(
     ("headers", "asked"),
     [
         ([], 0),
@@ -626,8 +627,8 @@ def test_a_large_body_without_a_declared_size_takes_the_most_it_may_have():
     refused(Sent(LARGE[:100], LARGE[100:], LARGE), budget=budget)
 
 
-@pytest.mark.parametrize("parts", [[LARGE[1:]], [b"x", LARGE[2:]], [b""]])
-@pytest.mark.parametrize("declared", [False, True])
+@cases("parts", [[LARGE[1:]], [b"x", LARGE[2:]], [b""]])
+@cases("declared", [False, True])
 def test_a_small_body_is_read_although_the_budget_is_used_up(parts, declared):
     budget = ByteBudget(10, "request bodies")
     budget.take(10)

@@ -20,7 +20,7 @@ PARSER = BatchParser(lines_max=10**9, latest_s=lambda: 1_795_342_500)
 COMPRESS = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
 
 
-@pytest.fixture(params=[7, 300, 10**6], ids="{}B".format)
+@pytest.fixture(params=[7, 300], ids="{}B".format)
 def chunk_bytes(request, monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK_BYTES", request.param)
     return request.param
@@ -84,25 +84,25 @@ ENDINGS = pytest.mark.parametrize(
 
 @ENDINGS
 def test_ndjson(store, chunk_bytes, suffix, newline, end):
-    text = newline.join(ndjson_lines(40, bad={1, 17, 40})) + (newline if end else "")
+    text = newline.join(ndjson_lines(20, bad={1, 9, 20})) + (newline if end else "")
     path = store("e.ndjson" + suffix, COMPRESS[suffix](text.encode()))
 
     seen, refused = ids_of(path)
 
-    assert refused == dict.fromkeys((1, 17, 40), "malformed")
-    assert seen == {number: number for number in range(1, 41) if number not in refused}
+    assert refused == dict.fromkeys((1, 9, 20), "malformed")
+    assert seen == {number: number for number in range(1, 21) if number not in refused}
 
 
 @ENDINGS
 def test_csv_repeats_its_header(store, chunk_bytes, suffix, newline, end):
     """Line 1 of the file is the header, so the first event is on line 2."""
-    text = newline.join(csv_lines(40, bad={1, 17, 40})) + (newline if end else "")
+    text = newline.join(csv_lines(20, bad={1, 9, 20})) + (newline if end else "")
     path = store("e.csv" + suffix, COMPRESS[suffix](text.encode()))
 
     seen, refused = ids_of(path)
 
-    assert refused == dict.fromkeys((2, 18, 41), "invalid_id")
-    assert seen == {number + 1: number for number in range(1, 41) if number + 1 not in refused}
+    assert refused == dict.fromkeys((2, 10, 21), "invalid_id")
+    assert seen == {number + 1: number for number in range(1, 21) if number + 1 not in refused}
 
 
 def test_blank_lines_count_as_lines(store, chunk_bytes):
@@ -216,7 +216,7 @@ def test_an_array_is_cut_between_elements(store, chunk_bytes, suffix, indent, ma
     assert seen == {number: number for number in range(1, 31) if number % 5}
     keys = [[(key_of(chunk), chunk.lines_before) for chunk in chunks_of(path)] for _ in range(2)]
     assert keys[0] == keys[1]
-    assert len(set(keys[0])) == len(keys[0]) >= (1 if chunk_bytes > 1000 else 10)
+    assert len(set(keys[0])) == len(keys[0]) >= 10
 
 
 @pytest.mark.parametrize("gap", ["", "\n", "\r\n \t"])

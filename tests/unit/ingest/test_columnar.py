@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from openengagement.errors import BodyTooLarge, MalformedBody
+from support.cases import cases
 
 AT = datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
 HOUR = 490_896
@@ -41,7 +42,7 @@ def parse_frame(request, read):
     return parse
 
 
-@pytest.mark.parametrize(
+@cases(
     "dtype",
     [
         *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128),
@@ -56,7 +57,7 @@ def test_whole_numbers_of_any_type_are_accepted(parse_frame, dtype):
     assert parse_frame(frame) == ([(7, "favorites", HOUR, 3, False)], [])
 
 
-@pytest.mark.parametrize(
+@cases(
     ("column", "value", "dtype", "reason"),
     [
         ("tweet_id", 2**63, pl.UInt64, "invalid_id"),
@@ -94,15 +95,14 @@ def test_invalid_values_are_rejected(parse_frame, column, value, dtype, reason):
     assert parse_frame(frame) == ([], [reason])
 
 
-@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
-@pytest.mark.parametrize(
+@cases("unit", ["ms", "us", "ns"])
+@cases(
     ("zone", "hour"),
     [(None, HOUR), ("UTC", HOUR), ("Europe/Berlin", HOUR), ("Asia/Kolkata", HOUR), ("+03:00", 0)],
 )
 def test_times_of_every_unit_and_zone_are_accepted(parse_frame, unit, zone, hour):
     """Without a zone, times are UTC; with a zone, they are converted."""
     if zone == "+03:00":
-        pytest.importorskip("zoneinfo")
         zone, hour = "Etc/GMT-3", HOUR
     at = pl.Series([AT]).cast(pl.Datetime(unit, "UTC"))
     at = at.dt.convert_time_zone(zone) if zone else at.dt.replace_time_zone(None)
@@ -110,7 +110,7 @@ def test_times_of_every_unit_and_zone_are_accepted(parse_frame, unit, zone, hour
     assert parse_frame(events(at=at)) == ([(5, "favorites", hour, 1, False)], [])
 
 
-@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+@cases("unit", ["ms", "us", "ns"])
 def test_fractions_of_a_second_stay_in_their_hour(parse_frame, unit):
     last = pl.Series([AT + timedelta(minutes=29, seconds=59, milliseconds=999)])
 
@@ -119,8 +119,8 @@ def test_fractions_of_a_second_stay_in_their_hour(parse_frame, unit):
     assert rows[0][2] == HOUR
 
 
-@pytest.mark.parametrize("unit", ["ms", "us"])
-@pytest.mark.parametrize("value", [2**63 - 1, -(2**63), 2**62, -(2**62)])
+@cases("unit", ["ms", "us"])
+@cases("value", [2**63 - 1, -(2**63), 2**62, -(2**62)])
 def test_times_out_of_range_are_rejected(parse_frame, unit, value):
     """Such a number is a bad line, not a panic of the decoder."""
     at = pl.Series([value, 1_767_227_400 * {"ms": 10**3, "us": 10**6}[unit]])
@@ -134,9 +134,7 @@ def test_times_out_of_range_are_rejected(parse_frame, unit, value):
     assert reasons[0] in {"invalid_time", "in_future"}
 
 
-@pytest.mark.parametrize(
-    "dtype", [pl.String, pl.Categorical, pl.Enum(["favorites", "likes"])], ids=str
-)
+@cases("dtype", [pl.String, pl.Categorical, pl.Enum(["favorites", "likes"])], ids=str)
 def test_types_may_be_text_or_dictionaries(parse_frame, dtype):
     frame = events(type=pl.Series(["favorites"], dtype=dtype))
 
@@ -153,7 +151,7 @@ def test_dictionaries_may_have_nulls_and_repeats(parse_frame):
     assert reasons == ["missing_field", "unknown_type"]
 
 
-@pytest.mark.parametrize("value", [True, False, None, "true", "false"])
+@cases("value", [True, False, None, "true", "false"])
 def test_flags_are_parsed(parse_frame, value):
     rows, _ = parse_frame(events(promoted=[value]))
 
@@ -166,7 +164,7 @@ def test_columns_of_type_null_are_accepted(parse_frame):
     assert parse_frame(frame) == ([(5, "favorites", HOUR, 1, False)], [])
 
 
-@pytest.mark.parametrize(
+@cases(
     "column",
     [
         pl.Series([[1]]),
@@ -177,7 +175,7 @@ def test_columns_of_type_null_are_accepted(parse_frame):
     ],
     ids=["list", "struct", "array", "binary", "duration"],
 )
-@pytest.mark.parametrize("name", ["tweet_id", "type", "at", "count", "promoted"])
+@cases("name", ["tweet_id", "type", "at", "count", "promoted"])
 def test_columns_of_nested_or_binary_values_refuse_the_body(parse_frame, name, column):
     with pytest.raises(MalformedBody, match=name):
         parse_frame(events(**{name: column}))
@@ -247,8 +245,8 @@ def test_files_with_several_record_batches(read, rows):
         assert lines == [(index, index) for index in range(1, 10)]
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("keep", [0, 4, 8, 0.25, 0.5, 0.75])
+@cases("form", FORMS)
+@cases("keep", [0, 4, 8, 0.25, 0.5, 0.75])
 def test_truncated_files_are_refused(read, form, keep):
     frame = pl.concat([events()] * 1000)
     whole = write_frame(frame, form)
@@ -258,8 +256,8 @@ def test_truncated_files_are_refused(read, form, keep):
         read(cut, form.split(" ")[0])
 
 
-@pytest.mark.parametrize("form", ["parquet", "arrow"])
-@pytest.mark.parametrize("body", [b"hello", b'{"a":1}', b"\0" * 100, b"PAR1PAR1", b"ARROW1\0\0"])
+@cases("form", ["parquet", "arrow"])
+@cases("body", [b"hello", b'{"a":1}', b"\0" * 100, b"PAR1PAR1", b"ARROW1\0\0"])
 def test_other_bytes_are_refused(read, form, body):
     with pytest.raises(MalformedBody):
         read(body, form)

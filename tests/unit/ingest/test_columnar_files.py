@@ -12,6 +12,7 @@ import pytest
 from pyarrow import ipc
 
 from openengagement.errors import MalformedBody
+from support.cases import cases
 
 AT = datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
 HOUR = 490_896
@@ -56,10 +57,8 @@ def parse(request, read):
     return parse_table
 
 
-@pytest.mark.parametrize(
-    "zone", ["+05:30", "-03:00", "+00:00", "+14:00", "UTC", "Europe/Berlin", "Z", "+0530", None]
-)
-@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@cases("zone", ["+05:30", "-03:00", "+00:00", "+14:00", "UTC", "Europe/Berlin", "Z", "+0530", None])
+@cases("unit", ["s", "ms", "us", "ns"])
 def test_a_time_is_the_instant_whatever_its_zone_is_called(parse, zone, unit):
     at = pa.array([int(AT.timestamp())], pa.timestamp("s")).cast(pa.timestamp(unit))
     content = table(at=at.cast(pa.int64()).cast(pa.timestamp(unit, zone)))
@@ -73,7 +72,7 @@ def test_another_column_with_a_fixed_offset_does_not_matter(parse):
     assert parse(table(seen=seen)) == ([GOOD], [])
 
 
-@pytest.mark.parametrize(
+@cases(
     "dtype",
     [pa.binary(), pa.large_binary(), pa.binary(9), pa.dictionary(pa.int8(), pa.binary())],
     ids=str,
@@ -86,7 +85,7 @@ def test_bytes_that_are_utf_8_are_text(parse, dtype):
     assert parse(table(type=names)) == ([GOOD], [])
 
 
-@pytest.mark.parametrize("name", ["tweet_id", "type", "at", "count", "promoted"])
+@cases("name", ["tweet_id", "type", "at", "count", "promoted"])
 def test_bytes_that_are_not_utf_8_refuse_the_body(parse, name):
     with pytest.raises(MalformedBody, match=f"column {name} has bytes that are not UTF-8"):
         parse(table(**{name: pa.array([b"\xff"])}))
@@ -112,8 +111,8 @@ TEXT_FIELDS = [
 ]
 
 
-@pytest.mark.parametrize("dtype", TEXT_TYPES, ids=str)
-@pytest.mark.parametrize(("kind", "name"), TEXT_FIELDS)
+@cases("dtype", TEXT_TYPES, ids=str)
+@cases(("kind", "name"), TEXT_FIELDS)
 def test_texts_that_are_not_utf_8_refuse_the_body(parse, kind, name, dtype):
     whole = {
         "events": {"tweet_id": [5, 6], "type": ["favorites"] * 2, "at": [AT] * 2},
@@ -132,7 +131,7 @@ def test_texts_that_are_not_utf_8_do_not_matter_in_other_columns(read):
     assert read(body, "parquet").rows.height == 2
 
 
-@pytest.mark.parametrize(
+@cases(
     ("counts", "expected"),
     [
         (pa.array([1.0, 2.0, -3.0]), [1, 2, -3]),
@@ -151,7 +150,7 @@ def test_whole_numbers_of_every_type_are_counts(parse, counts, expected):
         assert ([row[3] for row in rows], reasons) == (expected, [])
 
 
-@pytest.mark.parametrize(
+@cases(
     ("counts", "reasons"),
     [
         (pa.array([1.0, 1.5, 2.0]), ["invalid_count"]),
@@ -163,7 +162,7 @@ def test_other_floats_are_not_counts(parse, counts, reasons):
     assert parse(table(3, count=counts))[1] == reasons
 
 
-@pytest.mark.parametrize("dtype", [pa.float64(), pa.float32(), pa.float16()], ids=str)
+@cases("dtype", [pa.float64(), pa.float32(), pa.float16()], ids=str)
 def test_ids_as_floats_are_refused(parse, dtype):
     """A double cannot hold most ids, so even a whole one may be another Tweet's."""
     ids = pa.array(np.array([5.0], dtype.to_pandas_dtype()))
@@ -171,7 +170,7 @@ def test_ids_as_floats_are_refused(parse, dtype):
     assert parse(table(tweet_id=ids)) == ([], ["invalid_id"])
 
 
-@pytest.mark.parametrize(
+@cases(
     ("ids", "rows", "reasons"),
     [
         (pa.array(["5", "+5", "x"]), 1, 2),
@@ -187,7 +186,7 @@ def test_bad_ids_reject_their_rows_only(parse, ids, rows, reasons):
     assert (len(done), len(refused)) == (rows, reasons)
 
 
-@pytest.mark.parametrize("dtype", [pa.date32(), pa.date64()], ids=str)
+@cases("dtype", [pa.date32(), pa.date64()], ids=str)
 def test_dates_are_no_times(parse, dtype):
     at = pa.array([date(2026, 1, 1)], dtype)
 
@@ -208,7 +207,7 @@ OTHER_COLUMNS = {
 ARROW_ONLY = ("interval", "union")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("form", "name"),
     [
         (form, name)
@@ -270,8 +269,8 @@ WIDE_REFUSED = {
 }
 
 
-@pytest.mark.parametrize("form", WRITERS)
-@pytest.mark.parametrize(("columns", "message"), WIDE_REFUSED.values(), ids=WIDE_REFUSED)
+@cases("form", WRITERS)
+@cases(("columns", "message"), WIDE_REFUSED.values(), ids=WIDE_REFUSED)
 def test_a_body_with_128_bits_is_refused_for_its_columns(read, form, columns, message):
     """The rules for its columns are those of every other body."""
     with pytest.raises(MalformedBody, match=message):
@@ -340,14 +339,14 @@ def test_concatenated_arrow_streams_are_counted(read):
     assert parsed.rejected.get_column("line").to_list() == [9]
 
 
-@pytest.mark.parametrize("tail", [b"x" * 35, b"\n", b"\0" * 3, b"PAR1", b'{"tweet_id":"5"}'])
+@cases("tail", [b"x" * 35, b"\n", b"\0" * 3, b"PAR1", b'{"tweet_id":"5"}'])
 def test_other_data_after_an_arrow_stream_refuses_the_body(read, tail):
     with pytest.raises(MalformedBody, match="data after the end of the Arrow stream"):
         read(stream(table()) + tail, "arrow")
 
 
-@pytest.mark.parametrize("tail", [b"x", b"\n", b"\0" * 8, b"x" * 35])
-@pytest.mark.parametrize("form", ["parquet", "arrow file"])
+@cases("tail", [b"x", b"\n", b"\0" * 8, b"x" * 35])
+@cases("form", ["parquet", "arrow file"])
 def test_data_after_a_file_refuses_the_body(read, form, tail):
     with pytest.raises(MalformedBody):
         read(WRITERS[form](table()) + tail, form.partition(" ")[0])
@@ -394,16 +393,16 @@ FOLLOWING = {
 }
 
 
-@pytest.mark.parametrize("write", ARROW_FILES.values(), ids=ARROW_FILES)
-@pytest.mark.parametrize("make", FOLLOWING.values(), ids=FOLLOWING)
+@cases("write", ARROW_FILES.values(), ids=ARROW_FILES)
+@cases("make", FOLLOWING.values(), ids=FOLLOWING)
 def test_arrow_files_that_follow_each_other_refuse_the_body(read, make, write):
     """The footer of the last one would be read, with the batches of the first one."""
     with pytest.raises(MalformedBody, match="several Arrow files; send them one by one"):
         read(make(write), "arrow")
 
 
-@pytest.mark.parametrize("write", ARROW_FILES.values(), ids=ARROW_FILES)
-@pytest.mark.parametrize("rows", [0, 1, 1000])
+@cases("write", ARROW_FILES.values(), ids=ARROW_FILES)
+@cases("rows", [0, 1, 1000])
 def test_an_arrow_file_of_any_writer(read, write, rows):
     parsed = read(write(numbered(1, rows)), "arrow")
 
@@ -467,16 +466,16 @@ PARQUET_FILES = {
 }
 
 
-@pytest.mark.parametrize("write", PARQUET_FILES.values(), ids=PARQUET_FILES)
-@pytest.mark.parametrize("make", FOLLOWING.values(), ids=FOLLOWING)
+@cases("write", PARQUET_FILES.values(), ids=PARQUET_FILES)
+@cases("make", FOLLOWING.values(), ids=FOLLOWING)
 def test_parquet_files_that_follow_each_other_refuse_the_body(read, make, write):
     """The metadata of the last one would be read, with the pages of the first one."""
     with pytest.raises(MalformedBody, match="several Parquet files; send them one by one"):
         read(make(write), "parquet")
 
 
-@pytest.mark.parametrize("write", PARQUET_FILES.values(), ids=PARQUET_FILES)
-@pytest.mark.parametrize("rows", [0, 1, 1000])
+@cases("write", PARQUET_FILES.values(), ids=PARQUET_FILES)
+@cases("rows", [0, 1, 1000])
 def test_a_parquet_file_of_any_writer(read, write, rows):
     """Its texts may hold the bytes with which a file begins and ends."""
     texts = [f"{number}PAR1PAR1\x15\0" for number in range(rows)]
@@ -494,7 +493,7 @@ def test_a_file_with_indexes_and_bloom_filters_is_one_file(read):
     assert read(body, "parquet").rows.height == 3000
 
 
-@pytest.mark.parametrize(
+@cases(
     "options",
     [
         {"row_group_size": 7},
@@ -516,8 +515,8 @@ def test_parquet_of_every_layout(read, options):
     assert set(parsed.rows.get_column("hour")) == {HOUR}
 
 
-@pytest.mark.parametrize("compression", [None, "lz4", "zstd"])
-@pytest.mark.parametrize("batch_rows", [1, 30, None])
+@cases("compression", [None, "lz4", "zstd"])
+@cases("batch_rows", [1, 30, None])
 def test_arrow_of_every_layout(read, compression, batch_rows):
     body = stream(numbered(1, 100), batch_rows=batch_rows, compression=compression)
 

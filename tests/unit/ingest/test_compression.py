@@ -13,6 +13,7 @@ import zstandard
 
 from openengagement.errors import BodyTooLarge, RequestError, UnsupportedBody
 from openengagement.http.decompression import decompress
+from support.cases import cases
 
 MIB = 2**20
 TEXT = b'{"tweet_id":"5"}\n' * 1000
@@ -40,7 +41,7 @@ def test_gzip_has_several_names(name):
     assert decompress(gzip.compress(TEXT), name, limit=MIB) == TEXT
 
 
-@pytest.mark.parametrize("name", ["br", "deflate", "gzip, gzip", "compress", "lz4"])
+@cases("name", ["br", "deflate", "gzip, gzip", "compress", "lz4"])
 def test_other_encodings_are_refused(name):
     with pytest.raises(UnsupportedBody, match="gzip, zstd or none"):
         decompress(TEXT, name, limit=MIB)
@@ -82,14 +83,14 @@ def test_skippable_frames():
     assert decompress(note + zstd(TEXT) + note + zstd(b"x"), "zstd", limit=MIB) == TEXT + b"x"
 
 
-@pytest.mark.parametrize("size", [0, 1, 999, 1000])
+@cases("size", [0, 1, 999, 1000])
 def test_bodies_up_to_the_limit_are_decoded(encoding, size):
     body = PACK[encoding](b"x" * size)
 
     assert decompress(body, encoding, limit=1000) == b"x" * size
 
 
-@pytest.mark.parametrize("size", [1001, 1002, 2000, 5 * MIB])
+@cases("size", [1001, 1002, 2000, 5 * MIB])
 def test_bodies_past_the_limit_are_refused(encoding, size):
     with pytest.raises(BodyTooLarge, match="1000 bytes"):
         decompress(PACK[encoding](b"x" * size), encoding, limit=1000)
@@ -103,7 +104,7 @@ def test_members_are_limited_together(encoding):
         decompress(member * 2 + PACK[encoding](b"x"), encoding, limit=1000)
 
 
-@pytest.mark.parametrize("keep", [1, 5, 12, 0.3, 0.6, 0.99, -1])
+@cases("keep", [1, 5, 12, 0.3, 0.6, 0.99, -1])
 def test_truncated_bodies_are_refused(encoding, keep):
     body = PACK[encoding](os.urandom(5000))
     cut = body[: keep if isinstance(keep, int) else int(len(body) * keep)]
@@ -114,7 +115,7 @@ def test_truncated_bodies_are_refused(encoding, keep):
         decompress(body + cut, encoding, limit=MIB)
 
 
-@pytest.mark.parametrize("junk", [b"hello", b"\0\1\2", b'{"tweet_id":"5"}'])
+@cases("junk", [b"hello", b"\0\1\2", b'{"tweet_id":"5"}'])
 def test_other_bytes_are_refused(encoding, junk):
     with pytest.raises(RequestError):
         decompress(junk, encoding, limit=MIB)
@@ -122,7 +123,7 @@ def test_other_bytes_are_refused(encoding, junk):
         decompress(PACK[encoding](TEXT) + junk, encoding, limit=MIB)
 
 
-@pytest.mark.parametrize("at", [12, 20, -6, -2])
+@cases("at", [12, 20, -6, -2])
 def test_damaged_bodies_are_refused(encoding, at):
     """The checksum of a gzip member is verified, and that of a zstd frame if it has one."""
     packer = zstandard.ZstdCompressor(write_checksum=True)
@@ -215,8 +216,8 @@ PACKED = {
 }
 
 
-@pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
-@pytest.mark.parametrize("count", [1, 1000])
+@cases("pack", PACKED.values(), ids=PACKED)
+@cases("count", [1, 1000])
 def test_undeclared_compression_is_not_decoded(read, pack, count):
     """The data frame library would decompress such a body by itself, without a limit."""
     parsed = read(pack(EVENT * count))
@@ -224,7 +225,7 @@ def test_undeclared_compression_is_not_decoded(read, pack, count):
     assert set(parsed.rejected.get_column("reason")) == {"malformed"}
 
 
-@pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
+@cases("pack", PACKED.values(), ids=PACKED)
 def test_undeclared_compression_of_csv_is_not_decoded(read, pack):
     with pytest.raises(RequestError):
         read(pack(CSV), "csv")
@@ -237,8 +238,8 @@ def test_csv_in_uncompressed_zlib_blocks_is_not_decoded(read):
         read(body, "csv")
 
 
-@pytest.mark.parametrize("form", ["ndjson", "csv"])
-@pytest.mark.parametrize("start", [b"\x1f\x8b\x00\x00", b"(\xb5/\xfd", b"x\x9c", b"x^", b"x\x01\n"])
+@cases("form", ["ndjson", "csv"])
+@cases("start", [b"\x1f\x8b\x00\x00", b"(\xb5/\xfd", b"x\x9c", b"x^", b"x\x01\n"])
 def test_text_that_begins_like_compressed_data_is_text(read, form, start):
     try:
         assert read(start, form).rows.is_empty()

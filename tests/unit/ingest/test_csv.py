@@ -10,6 +10,7 @@ import io
 import pytest
 
 from openengagement.errors import BodyTooLarge, MalformedBody
+from support.cases import cases
 
 HEADER = "tweet_id,type,at,count,promoted"
 GOOD = "5,favorites,2026-01-01T00:30:00Z,2,true"
@@ -38,8 +39,8 @@ def parse_csv_body(request, read):
     return parse
 
 
-@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
-@pytest.mark.parametrize("end", [True, False], ids=["newline", "no last newline"])
+@cases("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
+@cases("end", [True, False], ids=["newline", "no last newline"])
 def test_the_header_is_line_1(parse_csv_body, newline, end):
     body = newline.join([HEADER, GOOD, ZERO_ID, GOOD]) + (newline if end else "")
 
@@ -89,8 +90,8 @@ def test_optional_cells_may_be_empty(parse_csv_body, cell):
     assert parse_csv_body(body) == ([(2, 5, "favorites", 490_896, 1, False), (3, *ROW)], [])
 
 
-@pytest.mark.parametrize("cell", ["", '""'], ids=["bare", "quoted"])
-@pytest.mark.parametrize("at", [0, 1, 2])
+@cases("cell", ["", '""'], ids=["bare", "quoted"])
+@cases("at", [0, 1, 2])
 def test_required_cells_may_not_be_empty(parse_csv_body, cell, at):
     cells = GOOD.split(",")
     cells[at] = cell
@@ -228,8 +229,8 @@ def test_lines_of_large_bodies_keep_their_numbers(read):
     assert parsed.rows.height == 96_000
 
 
-@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
-@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
+@cases("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
+@cases("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
 def test_output_of_the_csv_module_is_accepted(parse_csv_body, quoting, newline):
     text = io.StringIO()
     rows = csv.writer(text, quoting=quoting, lineterminator=newline)

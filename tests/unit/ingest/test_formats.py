@@ -8,6 +8,7 @@ from openengagement.errors import BodyTooLarge, MalformedBody, UnsupportedBody
 from openengagement.ingest import batch_parser
 from openengagement.ingest.formats.detection import Format, detect_format
 from openengagement.ingest.formats.parsing import parse_body
+from support.cases import cases
 
 GOOD = '{"tweet_id":"5","type":"favorites","at":"2026-01-01T00:30:00Z"}'
 ZERO_ID = GOOD.replace('"5"', '"0"')
@@ -22,8 +23,8 @@ def lines_of(parsed):
     )
 
 
-@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
-@pytest.mark.parametrize("end", ["", "newline", "blank lines"])
+@cases("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
+@cases("end", ["", "newline", "blank lines"])
 def test_blank_lines_count_in_line_numbers(read, newline, end):
     lines = [GOOD, "", ZERO_ID, "  ", GOOD, "{", "\t", GOOD]
     tail = {"": "", "newline": newline, "blank lines": newline * 3}[end]
@@ -33,7 +34,7 @@ def test_blank_lines_count_in_line_numbers(read, newline, end):
     assert lines_of(parsed) == ([1, 5, 8], [(3, "invalid_id"), (6, "malformed")])
 
 
-@pytest.mark.parametrize("body", ["", "\n", "\n\n\n", " ", "\r\n", "\t\n "])
+@cases("body", ["", "\n", "\n\n\n", " ", "\r\n", "\t\n "])
 def test_an_empty_body_is_an_empty_batch(read, body):
     assert lines_of(read(body)) == ([], [])
 
@@ -69,7 +70,7 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED)
+@cases("text", MALFORMED.values(), ids=MALFORMED)
 def test_lines_that_are_not_objects_are_rejected(read, text):
     """Such a line is rejected alone and among others, and it does not affect the others."""
     assert lines_of(read(text)) == ([], [(1, "malformed")])
@@ -77,7 +78,7 @@ def test_lines_that_are_not_objects_are_rejected(read, text):
     assert among == ([1, 5], [(2, "malformed"), (3, "invalid_id"), (4, "malformed")])
 
 
-@pytest.mark.parametrize(
+@cases(
     "data",
     [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"\xf5\x80\x80\x80"],
     ids=["no such byte", "cut short", "surrogate", "overlong", "past unicode"],
@@ -108,8 +109,8 @@ def test_half_of_a_surrogate_pair(read, escape):
     assert read(f"{noted}\n{GOOD}\n").rejected.get_column("line").to_list() in ([], [1])
 
 
-@pytest.mark.parametrize("form", ["ndjson", "json"])
-@pytest.mark.parametrize(
+@cases("form", ["ndjson", "json"])
+@cases(
     ("twice", "ids"),
     [
         (GOOD[:-1] + ',"tweet_id":"6"}', [6]),
@@ -150,8 +151,8 @@ def test_unknown_fields_are_ignored(read):
     assert lines_of(read(f"{extra}\n{GOOD}")) == ([1, 2], [])
 
 
-@pytest.mark.parametrize("count", [9, 10, 11])
-@pytest.mark.parametrize("end", ["", "\n"], ids=["no last newline", "newline"])
+@cases("count", [9, 10, 11])
+@cases("end", ["", "\n"], ids=["no last newline", "newline"])
 def test_lines_are_limited(read, count, end):
     body = "\n".join([GOOD] * count) + end
     if count <= 10:
@@ -171,8 +172,8 @@ def test_elements_of_an_array_are_limited(read, count):
             read(body, "json", lines_max=10)
 
 
-@pytest.mark.parametrize("indent", [None, 0, 2, "\t"])
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@cases("indent", [None, 0, 2, "\t"])
+@cases("newline", ["\n", "\r\n"])
 def test_elements_of_an_array_are_its_lines(read, indent, newline):
     values = [json.loads(GOOD), json.loads(ZERO_ID), 5, json.loads(GOOD), None, [], "x", {}]
     body = json.dumps(values, indent=indent).replace("\n", newline)
@@ -195,7 +196,7 @@ def test_an_empty_array(read, body):
     assert lines_of(read(body, "json")) == ([], [])
 
 
-@pytest.mark.parametrize(
+@cases(
     "body",
     [
         "",
@@ -239,7 +240,7 @@ def test_the_error_of_a_broken_body_is_short(read):
     assert len(str(refused.value)) < 300
 
 
-@pytest.mark.parametrize(
+@cases(
     ("content_type", "body", "form"),
     [
         ("application/x-ndjson", b"[", "NDJSON"),
@@ -275,8 +276,8 @@ def test_the_error_of_an_unknown_format_lists_the_formats(body):
         detect_format("text/plain", body)
 
 
-@pytest.mark.parametrize("form", ["ndjson", "json"])
-@pytest.mark.parametrize("number", ["12345678901234567.0", "1.0", "1e3", "1E+3", "5.5"])
+@cases("form", ["ndjson", "json"])
+@cases("number", ["12345678901234567.0", "1.0", "1e3", "1E+3", "5.5"])
 def test_an_id_with_a_fraction_or_exponent_is_rejected(read, form, number):
     """It may have been rounded, and would then count for another Tweet."""
     line = GOOD.replace('"5"', number)

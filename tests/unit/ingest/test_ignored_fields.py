@@ -13,6 +13,7 @@ from openengagement.ingest.batch import describe
 from openengagement.ingest.batch_parser import BatchParser
 from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.rows import ACCOUNTS, EVENTS, TWEETS
+from support.cases import cases
 
 GOOD = {"tweet_id": "5", "type": "favorites", "at": "2026-11-20T10:00:00Z"}
 BAD = {**GOOD, "type": "claps"}
@@ -32,10 +33,8 @@ def array(*rows):
     return json.dumps(rows).encode()
 
 
-@pytest.mark.parametrize(
-    ("write", "form"), [(ndjson, Format.NDJSON), (array, Format.JSON)], ids=["NDJSON", "JSON"]
-)
-@pytest.mark.parametrize(
+@cases(("write", "form"), [(ndjson, Format.NDJSON), (array, Format.JSON)], ids=["NDJSON", "JSON"])
+@cases(
     ("rows", "expected"),
     [
         ([GOOD], {}),

@@ -26,8 +26,8 @@ from openengagement.ingest.sources.loader import (
     LoadProgress,
 )
 from openengagement.ingest.writer import BatchWriter
-from openengagement.registry.opening import open_registry
 from openengagement.stores.embedded.store import EmbeddedStore
+from support.folders import open_new_registry
 
 NOW_S = 1_795_342_500.0  # 2026-11-22T10:15:00Z
 HOUR = 490_896  # of 2026-01-01T00:00:00Z
@@ -49,7 +49,7 @@ class Folder:
 
     def __init__(self, path):
         self.clock = Clock(NOW_S)
-        self.registry = open_registry(path)
+        self.registry = open_new_registry(path)
         self.store = EmbeddedStore(
             path / "counters.sqlite3", clock=self.clock, idempotency_keep_days=90
         )

@@ -119,12 +119,11 @@ def test_the_place_of_a_fault_in_a_file_of_one_chunk(folder, tmp_path, mark, bla
     assert error.loaded.last == 0
 
 
+# Other ends are in `test_chunks.py`.
 ENDS = {
     "more data": (b"]\n[]", b"]\n"),
-    "a comma": (b",]", b"]"),
     "no end": (b"\n", b"]\n"),
     "an open object": (b', {"a": 1', b"]"),
-    "a comma at the end": (b",\n", b"]"),
 }
 
 
@@ -142,7 +141,7 @@ def test_an_array_with_a_fault_at_its_end(folder, tmp_path, end):
     check_correction(folder, path, start + right)
 
 
-@pytest.mark.parametrize("at", [1, 10, 11, 12, 13, 50, 56, 57, 58])
+@pytest.mark.parametrize("at", [1, 12, 57])
 def test_an_array_with_two_faults(folder, tmp_path, at):
     """The error names the first one."""
     path, texts = tmp_path / "e.json", objects(None)
@@ -183,8 +182,10 @@ def csv_line(number):
 LINES = {"e.ndjson": ("", line), "e.csv": ("tweet_id,type,at,note\n", csv_line)}
 
 
-@pytest.mark.parametrize("name", LINES)
-@pytest.mark.parametrize("at", [1, 11, 12, 13, 14, 21])
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [("e.ndjson", 1), ("e.ndjson", 12), ("e.ndjson", 13), ("e.csv", 12), ("e.csv", 21)],
+)
 def test_a_line_that_is_too_long_because_line_ends_were_lost(folder, tmp_path, name, at):
     """The line ends that come back may be in the block of the last good line."""
     header, make = LINES[name]
@@ -211,7 +212,7 @@ def test_a_line_that_would_be_a_fault_at_the_start_of_a_file_is_one_rejected_lin
 ):
     """Wherever the chunks are cut."""
     lines = [line(number) for number in IDS]
-    for at in range(5, 15):
+    for at in range(6, 10):  # the first chunk ends within these lines
         path = tmp_path / f"{at}.ndjson"
         path.write_text("".join([*lines[:at], text + "\n", *lines[at:]]))
 
@@ -246,7 +247,7 @@ def test_a_compressed_file_that_is_damaged_loads_nothing(folder, tmp_path, name,
     check_correction(folder, path, whole)
 
 
-@pytest.mark.parametrize("bad", [1, 2, 30, COUNT])
+@pytest.mark.parametrize("bad", [1, 30])
 def test_chunks_after_one_that_the_store_refuses_do_not_count(folder, tmp_path, bad):
     path, apply = tmp_path / "e.ndjson", folder.store.apply_batches
 

@@ -6,6 +6,7 @@ import pytest
 
 from openengagement.engagement.types import EVENT_TYPES
 from openengagement.ingest.rows import DropReason
+from support.cases import cases
 
 ID_MAX = 2**63 - 1
 NO_CONTENT = (None, None, None)
@@ -33,12 +34,12 @@ def test_a_valid_event_is_typed(validate_event):
     assert validate_event() == (5, "favorites", HOUR, 1, False)
 
 
-@pytest.mark.parametrize("name", EVENT_TYPES)
+@cases("name", EVENT_TYPES)
 def test_every_type_is_accepted(validate_event, name):
     assert validate_event(type=name)[1] == name
 
 
-@pytest.mark.parametrize(
+@cases(
     "name", ["engagements", "media_clicks", "Favorites", " favorites", "favorites ", "", "like", 5]
 )
 def test_other_types_are_rejected(validate_event, name):
@@ -51,13 +52,13 @@ def test_the_detail_of_the_derived_type_explains_it(read, event):
     assert "derived" in detail
 
 
-@pytest.mark.parametrize("field", ["tweet_id", "type", "at"])
-@pytest.mark.parametrize("value", [None, ...], ids=["null", "absent"])
+@cases("field", ["tweet_id", "type", "at"])
+@cases("value", [None, ...], ids=["null", "absent"])
 def test_required_fields_must_be_present(validate_event, field, value):
     assert validate_event(**{field: value}) == "missing_field"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "number"),
     [
         (1, 1),
@@ -72,7 +73,7 @@ def test_valid_ids_are_accepted(validate_event, value, number):
     assert validate_event(tweet_id=value)[0] == number
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
     [
         0,
@@ -106,7 +107,7 @@ def test_other_ids_are_rejected(validate_event, value):
     assert validate_event(tweet_id=value) == "invalid_id"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "count"),
     [
         (..., 1),
@@ -141,7 +142,7 @@ def test_a_count_may_be_written_in_any_json_notation(read, event, text):
     assert read(body).rows.get_column("count").to_list() == [1000]
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
     [
         10**9 + 1,
@@ -186,7 +187,7 @@ def test_other_counts_are_rejected(validate_event, value):
     assert validate_event(count=value) == "invalid_count"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "hour"),
     [
         ("2026-01-01T00:00:00Z", HOUR),
@@ -225,7 +226,7 @@ def test_valid_times_are_accepted(validate_event, value, hour):
     assert validate_event(at=value)[2] == hour
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
     [
         "",
@@ -275,7 +276,7 @@ def test_times_that_do_not_exist_are_rejected(validate_event, value):
     assert validate_event(at=value) == "invalid_time"
 
 
-@pytest.mark.parametrize(
+@cases(
     "value",
     [
         "2026-1-2T3:4:5Z",
@@ -302,7 +303,7 @@ def test_times_in_the_future_are_rejected(validate_event, value):
     assert validate_event(at=value) == "in_future"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "promoted"),
     [
         (..., False),
@@ -321,7 +322,7 @@ def test_valid_flags_are_accepted(validate_event, value, promoted):
     assert validate_event(promoted=value)[4] is promoted
 
 
-@pytest.mark.parametrize("value", ["", "tRUE", "T", "yes", "1", "0", 0, 1, 1.0, [True], " true"])
+@cases("value", ["", "tRUE", "T", "yes", "1", "0", 0, 1, 1.0, [True], " true"])
 def test_other_flags_are_rejected(validate_event, value):
     assert validate_event(promoted=value) == "invalid_flag"
 
@@ -368,7 +369,7 @@ def test_fields_that_a_tweet_leaves_out_are_null(read, value):
     assert parsed.rows.rows() == [(1, 5, 7, None, None, None, *NO_CONTENT)]
 
 
-@pytest.mark.parametrize("form", ["ndjson", "json", "csv", "parquet", "arrow"])
+@cases("form", ["ndjson", "json", "csv", "parquet", "arrow"])
 def test_rows_of_every_format_may_leave_fields_out(read, write, form):
     """The second row leaves out fields of the first one; in CSV they are empty."""
     said = {"created_at": "2026-01-01T00:00:00Z", "video_id": "3", "deleted": True, "text": "Fog."}
@@ -386,7 +387,7 @@ def test_rows_of_every_format_may_leave_fields_out(read, write, form):
     assert tweets.rejected.height == accounts.rejected.height == 0
 
 
-@pytest.mark.parametrize("form", ["ndjson", "json", "csv", "parquet", "arrow"])
+@cases("form", ["ndjson", "json", "csv", "parquet", "arrow"])
 def test_every_format_may_leave_columns_out(read, write, form):
     tweets = read(write([{"id": "6", "author_id": "7"}], form), form, kind="tweets")
     accounts = read(write([{"id": 2, "screen_name": "bea"}], form), form, kind="accounts")
@@ -423,7 +424,7 @@ VIDEO_IDS = {
 }
 
 
-@pytest.mark.parametrize("form", ["ndjson", "json", "csv", "parquet", "arrow"])
+@cases("form", ["ndjson", "json", "csv", "parquet", "arrow"])
 def test_video_ids_are_any_text(read, write, form):
     rows = [{"id": 5, "author_id": 7, "video_id": text} for text in VIDEO_IDS.values()]
     parsed = read(write(rows, form), form, kind="tweets")
@@ -432,8 +433,8 @@ def test_video_ids_are_any_text(read, write, form):
     assert parsed.rows.get_column("video_id").to_list() == list(VIDEO_IDS.values())
 
 
-@pytest.mark.parametrize("form", ["ndjson", "json", "csv", "parquet", "arrow"])
-@pytest.mark.parametrize("video_id", [5, "5", "05", "0005"])
+@cases("form", ["ndjson", "json", "csv", "parquet", "arrow"])
+@cases("video_id", [5, "5", "05", "0005"])
 def test_a_number_is_the_same_video_as_its_digits(read, write, form, video_id):
     row = {"id": 5, "author_id": 7, "video_id": video_id}
     parsed = read(write([row], form), form, kind="tweets")
@@ -441,7 +442,7 @@ def test_a_number_is_the_same_video_as_its_digits(read, write, form, video_id):
     assert parsed.rows.get_column("video_id").to_list() == ["5"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("video_id", "canonical"),
     [("000", "0"), ("0x5", "0x5"), ("05_1", "05_1"), ("0" * 127 + "9", "9"), ("-05", "-05")],
 )
@@ -456,7 +457,7 @@ INVISIBLE = "video_id has a control character or line break, or a space at an en
 ROUNDED = "video_id {} is a number with a fraction or an exponent; send the id as text"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("video_id", "detail"),
     [
         ("", LONG),
@@ -474,8 +475,8 @@ def test_invalid_video_ids_are_rejected(read, video_id, detail):
     assert parsed.rejected.rows() == [(1, "invalid_id", detail.format(video_id[:64]))]
 
 
-@pytest.mark.parametrize("value", ["[]", '["13_7001"]', "{}", '{"id":"13_7001"}', "[[5]]"])
-@pytest.mark.parametrize("form", ["ndjson", "json"])
+@cases("value", ["[]", '["13_7001"]', "{}", '{"id":"13_7001"}', "[[5]]"])
+@cases("form", ["ndjson", "json"])
 def test_a_nested_value_is_no_video_id(read, value, form):
     body = tweet(video_id="?").replace('"?"', value)
     parsed = read(body if form == "ndjson" else f"[{body}]", form, kind="tweets")
@@ -491,8 +492,8 @@ def test_text_that_looks_like_a_nested_value_is_a_video_id(read, value):
     assert parsed.rows.get_column("video_id").to_list() == [value]
 
 
-@pytest.mark.parametrize("value", ["[7]", "[1.5]", '{"a":[-2e-5]}', "[null,true]"])
-@pytest.mark.parametrize("field", ["id", "author_id", "created_at", "deleted", "video_id"])
+@cases("value", ["[7]", "[1.5]", '{"a":[-2e-5]}', "[null,true]"])
+@cases("field", ["id", "author_id", "created_at", "deleted", "video_id"])
 def test_a_nested_value_is_quoted_as_it_was_sent(read, field, value):
     parsed = read(tweet(**{field: "?"}).replace('"?"', value), kind="tweets")
 
@@ -509,7 +510,7 @@ def test_a_rounded_number_is_no_video_id(read, number):
     assert parsed.rejected.get_column("reason").to_list() == ["invalid_id"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("changes", "reason"),
     [
         ({"id": ...}, "missing_field"),
@@ -536,16 +537,14 @@ def test_invalid_tweets_are_rejected(read, changes, reason):
 # Accounts
 
 
-@pytest.mark.parametrize(
-    "name", ["a", "x" * 64, "demo_author", "Ana.B-2", "Zoë", "数学", "ЮЛИЯ", "0", "-", "."]
-)
+@cases("name", ["a", "x" * 64, "demo_author", "Ana.B-2", "Zoë", "数学", "ЮЛИЯ", "0", "-", "."])
 def test_valid_screen_names_are_accepted(read, name):
     parsed = read(json.dumps({"id": 1, "screen_name": name}), kind="accounts")
 
     assert parsed.rows.rows() == [(1, 1, name, None, None)]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "protected"),
     [(..., None), (None, None), (True, True), (False, False), ("true", True), ("False", False)],
 )
@@ -556,7 +555,7 @@ def test_protected_is_optional(read, value, protected):
     assert parsed.rows.rows() == [(1, 1, "ana", protected, None)]
 
 
-@pytest.mark.parametrize(
+@cases(
     "name", ["", "x" * 65, "a b", "a\n", "<b>", "a/b", "@ana", "a'b", "a\x00", "a&b", "a\u200db"]
 )
 def test_other_screen_names_are_rejected(read, name):
@@ -594,7 +593,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("form", ["ndjson", "json", "csv", "parquet", "arrow"])
+@cases("form", ["ndjson", "json", "csv", "parquet", "arrow"])
 def test_every_format_reports_every_reason_with_its_line(read, write, event, form):
     """Valid and invalid lines alternate."""
     good = event(count=None, promoted=None)
@@ -609,7 +608,7 @@ def test_every_format_reports_every_reason_with_its_line(read, write, event, for
     assert parsed.rows.get_column("count").to_list() == [1] * len(BAD)
 
 
-@pytest.mark.parametrize("form", ["ndjson", "json", "csv", "parquet", "arrow"])
+@cases("form", ["ndjson", "json", "csv", "parquet", "arrow"])
 def test_every_format_gives_the_same_rows(read, write, event, form):
     records = [
         event(tweet_id=str(index + 1), type=name, count=index - 5, promoted=index % 2 == 0)

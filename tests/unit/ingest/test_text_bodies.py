@@ -14,6 +14,7 @@ from openengagement.ingest.formats.detection import detect_format
 from openengagement.ingest.rows import EVENTS
 from openengagement.ingest.sources.uploads import Upload, UploadReader
 from openengagement.settings import Settings
+from support.cases import cases
 
 HEADER = "tweet_id,type,at,text"
 ROW = "5,favorites,2026-01-01T00:30:00Z,"
@@ -61,9 +62,9 @@ UNCLOSED = {
 }
 
 
-@pytest.mark.parametrize(("lines", "malformed"), UNCLOSED.values(), ids=UNCLOSED)
-@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
-@pytest.mark.parametrize("end", [True, False], ids=["newline", "no last newline"])
+@cases(("lines", "malformed"), UNCLOSED.values(), ids=UNCLOSED)
+@cases("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
+@cases("end", [True, False], ids=["newline", "no last newline"])
 def test_all_lines_of_an_unclosed_quote_are_rejected(upload, lines, malformed, newline, end):
     body = (newline.join([HEADER, *lines]) + newline * end).encode()
 
@@ -115,7 +116,7 @@ HEADERS = {
 }
 
 
-@pytest.mark.parametrize(("body", "message"), HEADERS.values(), ids=HEADERS)
+@cases(("body", "message"), HEADERS.values(), ids=HEADERS)
 def test_one_message_says_what_is_wrong_with_the_first_line(upload, body, message):
     content = body if isinstance(body, bytes) else body.encode()
 
@@ -125,8 +126,8 @@ def test_one_message_says_what_is_wrong_with_the_first_line(upload, body, messag
     assert len(str(refused.value)) < 400
 
 
-@pytest.mark.parametrize("header", ["tweet_id,type,at", "at,count,promoted,tweet_id,type"])
-@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+@cases("header", ["tweet_id,type,at", "at,count,promoted,tweet_id,type"])
+@cases("end", ["", "\n", "\r\n"])
 def test_a_header_without_rows_is_an_empty_batch(upload, header, end):
     assert lines_of(upload((header + end).encode(), "text/csv")) == ([], [])
 
@@ -150,8 +151,8 @@ def test_a_byte_order_mark_is_skipped(upload, content_type, text):
     assert upload(BOM + text.encode(), content_type).rejected.height == 0
 
 
-@pytest.mark.parametrize("text", [LINE, f"[{LINE}]", f" \n{LINE}", json.dumps(EVENT, indent=1)])
-@pytest.mark.parametrize("content_type", ["", "text/plain", "application/json"])
+@cases("text", [LINE, f"[{LINE}]", f" \n{LINE}", json.dumps(EVENT, indent=1)])
+@cases("content_type", ["", "text/plain", "application/json"])
 def test_json_after_a_byte_order_mark_is_detected(upload, text, content_type):
     assert upload(BOM + text.encode(), content_type).rows.height == 1
 
@@ -161,8 +162,8 @@ def test_a_second_byte_order_mark_is_no_mark(upload):
     assert (rows, rejected) == ([2], [(1, "malformed")])
 
 
-@pytest.mark.parametrize(("content_type", "text"), BODIES.items(), ids=BODIES)
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@cases(("content_type", "text"), BODIES.items(), ids=BODIES)
+@cases("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_utf_16_is_named(upload, content_type, text, encoding):
     with pytest.raises(MalformedBody, match="is UTF-16; send UTF-8"):
         upload(text.encode(encoding), content_type)
@@ -173,16 +174,16 @@ def test_utf_16_is_named(upload, content_type, text, encoding):
 OTHER = json.dumps(EVENT | {"text": 'a}{"\\\\', "nested": {"list": [1, {"b": "]}"}]}}, indent=2)
 
 
-@pytest.mark.parametrize("text", [f"[\n{LINE},\n{LINE}\n]", f" \n[{LINE}]", f"[{LINE}]\n{LINE}"])
-@pytest.mark.parametrize("mark", [b"", BOM])
+@cases("text", [f"[\n{LINE},\n{LINE}\n]", f" \n[{LINE}]", f"[{LINE}]\n{LINE}"])
+@cases("mark", [b"", BOM])
 def test_an_array_sent_as_ndjson_is_refused_as_a_whole(upload, text, mark):
     with pytest.raises(MalformedBody, match=r"a JSON array, not NDJSON; .*application/json"):
         upload(mark + text.encode(), "application/x-ndjson")
 
 
-@pytest.mark.parametrize("count", [1, 2, 5])
-@pytest.mark.parametrize("gap", ["\n", "", " ", "\r\n\r\n"])
-@pytest.mark.parametrize("content_type", ["application/json", "text/plain"])
+@cases("count", [1, 2, 5])
+@cases("gap", ["\n", "", " ", "\r\n\r\n"])
+@cases("content_type", ["application/json", "text/plain"])
 def test_objects_over_several_lines(upload, count, gap, content_type):
     """`jq` writes them."""
     text = gap.join([OTHER, *[json.dumps(EVENT, indent="\t")] * (count - 1)]) + gap
@@ -196,7 +197,7 @@ def test_one_of_several_objects_is_rejected_alone(upload):
     assert lines_of(parsed) == ([1, 3], [(2, "invalid_id")])
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         OTHER[:-1],
@@ -214,13 +215,13 @@ def test_objects_with_other_text_after_them_are_refused(upload, text):
         upload(text.encode(), "application/json")
 
 
-@pytest.mark.parametrize("junk", [",", ":", "null", "5", "x"])
+@cases("junk", [",", ":", "null", "5", "x"])
 def test_text_between_objects_rejects_one_of_them(upload, junk):
     parsed = upload(f"{OTHER}{junk}{OTHER}\n".encode(), "application/json")
     assert lines_of(parsed) == ([1], [(2, "malformed")])
 
 
-@pytest.mark.parametrize("junk", ["x", "]", f"[{LINE}]", LINE, ",", "\0", "\\n"])
+@cases("junk", ["x", "]", f"[{LINE}]", LINE, ",", "\0", "\\n"])
 def test_text_after_an_array_refuses_the_body(upload, junk):
     with pytest.raises(MalformedBody, match="trailing characters"):
         upload(f"[{LINE}]{junk}".encode(), "application/json")
@@ -236,7 +237,7 @@ def test_objects_without_line_ends_are_explained(upload, gap):
     assert "--data-binary" in rejection["detail"]
 
 
-@pytest.mark.parametrize("number", ["1e400", "-1E+999", "1" * 400, "0." + "1" * 400, "1e-400"])
+@cases("number", ["1e400", "-1E+999", "1" * 400, "0." + "1" * 400, "1e-400"])
 def test_a_number_beyond_a_double_may_stand_in_an_unknown_field(upload, number):
     line = LINE[:-1] + f', "ratio": {number}}}'
     for others in ("", f"\n{LINE}"):
@@ -248,8 +249,8 @@ def test_a_number_beyond_a_double_may_stand_in_an_unknown_field(upload, number):
 # Compression
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
-@pytest.mark.parametrize("content_type", [*BODIES, "", "application/gzip", "text/plain"])
+@cases("pack", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
+@cases("content_type", [*BODIES, "", "application/gzip", "text/plain"])
 def test_undeclared_compression_is_named(upload, pack, content_type):
     name = "gzip" if pack is gzip.compress else "zstd"
     body = pack(f"{LINE}\n".encode())
@@ -269,7 +270,7 @@ def test_zeros_after_gzip_are_padding(upload, size):
         upload(body + bytes(size) + b"x", "application/jsonl", encoding="gzip")
 
 
-@pytest.mark.parametrize("junk", [b"x", LINE.encode(), b"\n", b"PK\x03\x04", b"\x1f\x9d"])
+@cases("junk", [b"x", LINE.encode(), b"\n", b"PK\x03\x04", b"\x1f\x9d"])
 def test_other_bytes_after_the_compressed_data_are_named(upload, junk):
     for name, pack in (("gzip", gzip.compress), ("zstd", zstandard.compress)):
         with pytest.raises(MalformedBody, match=r"after the end of the|cut short"):

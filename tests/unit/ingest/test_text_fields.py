@@ -8,6 +8,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import ipc, parquet
 
+from support.cases import cases
+
 
 def write_columns(content, form):
     sink = pa.BufferOutputStream()
@@ -26,9 +28,9 @@ TEXT_FIELDS = {
 }
 
 
-@pytest.mark.parametrize("value", [True, False, 1.5, 1e22, [1], {"a": None}], ids=str)
-@pytest.mark.parametrize("form", ["ndjson", "json"])
-@pytest.mark.parametrize("field", TEXT_FIELDS)
+@cases("value", [True, False, 1.5, 1e22, [1], {"a": None}], ids=str)
+@cases("form", ["ndjson", "json"])
+@cases("field", TEXT_FIELDS)
 def test_json_of_another_type_is_no_text(read, write, field, form, value):
     kind, reason, row = TEXT_FIELDS[field]
     parsed = read(write([row | {field: value}, {**row, field: "good"}], form), form, kind=kind)
@@ -52,9 +54,9 @@ COLUMNS_OF_NO_TEXT = {
 }
 
 
-@pytest.mark.parametrize(("text", "column"), COLUMNS_OF_NO_TEXT.items(), ids=COLUMNS_OF_NO_TEXT)
-@pytest.mark.parametrize("form", ["parquet", "arrow"])
-@pytest.mark.parametrize("field", TEXT_FIELDS)
+@cases(("text", "column"), COLUMNS_OF_NO_TEXT.items(), ids=COLUMNS_OF_NO_TEXT)
+@cases("form", ["parquet", "arrow"])
+@cases("field", TEXT_FIELDS)
 def test_a_column_of_another_type_has_no_text(read, field, form, text, column):
     kind, reason, row = TEXT_FIELDS[field]
     content = pa.table({**{name: [value] * 2 for name, value in row.items()}, field: column})
@@ -67,9 +69,9 @@ def test_a_column_of_another_type_has_no_text(read, field, form, text, column):
     assert [reason for _, reason, _ in others] == ["missing_field"] * (field == "screen_name")
 
 
-@pytest.mark.parametrize("form", ["parquet", "arrow"])
-@pytest.mark.parametrize("field", TEXT_FIELDS)
-@pytest.mark.parametrize(
+@cases("form", ["parquet", "arrow"])
+@cases("field", TEXT_FIELDS)
+@cases(
     "column",
     [
         pa.array([500], pa.int16()),
@@ -99,9 +101,9 @@ def test_a_text_that_begins_with_a_mark_is_described_as_it_is(read):
 HEAD = "id,author_id,video_id"
 
 
-@pytest.mark.parametrize("other", ["6,7,c", '6,"7",c', '"6","7","c"'])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("value", ["a\rb", "\rab", "a\r\rb"])
+@cases("other", ["6,7,c", '6,"7",c', '"6","7","c"'])
+@cases("end", ["\n", "\r\n"])
+@cases("value", ["a\rb", "\rab", "a\r\rb"])
 def test_a_carriage_return_in_csv_is_the_same_beside_quotes(read, other, end, value):
     """Quotes in another row decide which parser reads the body."""
     body = end.join([HEAD, f"5,7,{value}", other, ""])
@@ -129,9 +131,9 @@ DECIMALS = [
 ]
 
 
-@pytest.mark.parametrize("dtype", DECIMALS, ids=str)
-@pytest.mark.parametrize("at", [datetime(2026, 1, 1, 0, 30, tzinfo=UTC), "2026-01-01T00:30:00Z"])
-@pytest.mark.parametrize("field", ["tweet_id", "count"])
+@cases("dtype", DECIMALS, ids=str)
+@cases("at", [datetime(2026, 1, 1, 0, 30, tzinfo=UTC), "2026-01-01T00:30:00Z"])
+@cases("field", ["tweet_id", "count"])
 def test_decimals_of_any_scale_are_whole_numbers(read, field, at, dtype):
     """Typed rows and rows of text agree. Only Arrow has negative scales."""
     numbers = pa.array([Decimal(500), Decimal(1200), Decimal(0)], dtype)

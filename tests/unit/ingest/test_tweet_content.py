@@ -5,6 +5,8 @@ import json
 import polars as pl
 import pytest
 
+from support.cases import cases
+
 FORMS = ["ndjson", "json", "csv", "parquet", "arrow"]
 ROW = {"id": "5", "author_id": "7"}
 CONTENT = ("text", "url", "thumbnail_url")
@@ -23,7 +25,7 @@ def give(read):
     return outcome
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "Low water at six.",
@@ -44,7 +46,7 @@ def test_texts_are_kept_as_they_are(give, text):
     assert give(text=text) == (text, None, None)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "fault"),
     [
         ("x" * 1001, "text has 1001 characters; send the first 1000"),
@@ -105,14 +107,14 @@ BAD_URLS = [
 ]
 
 
-@pytest.mark.parametrize("url", [*GOOD_URLS, ""])
-@pytest.mark.parametrize("field", ["url", "thumbnail_url"])
+@cases("url", [*GOOD_URLS, ""])
+@cases("field", ["url", "thumbnail_url"])
 def test_urls_are_kept_as_they_are(give, field, url):
     assert give(**{field: url})[CONTENT.index(field)] == url
 
 
-@pytest.mark.parametrize("url", BAD_URLS, ids=ascii)
-@pytest.mark.parametrize("field", ["url", "thumbnail_url"])
+@cases("url", BAD_URLS, ids=ascii)
+@cases("field", ["url", "thumbnail_url"])
 def test_other_urls_are_rejected(give, field, url):
     reason, detail = give(**{field: url})
     assert reason == "invalid_url"
@@ -128,7 +130,7 @@ def test_a_page_may_be_http_and_a_picture_may_not(give):
     assert "is not an HTTPS URL of at most 2048 characters" in detail
 
 
-@pytest.mark.parametrize("form", FORMS)
+@cases("form", FORMS)
 def test_every_format_has_contents(read, write, form):
     content = {"text": 'Fog, "rain",\nsun', "url": GOOD_URLS[0], "thumbnail_url": GOOD_URLS[3]}
     rows = [{**ROW, **content}, {"id": "6", "author_id": "7", "text": "Rain."}]

@@ -8,6 +8,8 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
+from support.cases import cases
+
 FORMS = ["ndjson", "json", "csv", "parquet", "arrow"]
 ID_MAX = 2**63 - 1
 HOUR = 490_896  # of 2026-01-01T00:30:00Z, since 1970
@@ -129,8 +131,8 @@ def verdicts_on(parsed, field):
     ]
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("field", TEXTS)
+@cases("form", FORMS)
+@cases("field", TEXTS)
 def test_text(read, write, event, form, field):
     texts = TEXTS[field]
     parsed = read(write([event(**{field: text}) for text in texts], form), form)
@@ -161,9 +163,9 @@ TOKENS = {
 KEYS = {"plain": str, "escaped": lambda name: f"\\u{ord(name[0]):04x}{name[1:]}"}
 
 
-@pytest.mark.parametrize("form", ["ndjson", "json"])
-@pytest.mark.parametrize("spell", KEYS.values(), ids=KEYS)
-@pytest.mark.parametrize("field", TOKENS)
+@cases("form", ["ndjson", "json"])
+@cases("spell", KEYS.values(), ids=KEYS)
+@cases("field", TOKENS)
 def test_json_values(read, event, form, spell, field):
     for token in TOKENS[field]:
         text = json.dumps(event(**{field: "?"})).replace('"?"', token)
@@ -218,10 +220,8 @@ TYPED = [
 ]
 
 
-@pytest.mark.parametrize("form", ["parquet", "arrow"])
-@pytest.mark.parametrize(
-    ("field", "column", "verdict"), TYPED, ids=[f"{f}-{s.dtype}-{s[0]}" for f, s, _ in TYPED]
-)
+@cases("form", ["parquet", "arrow"])
+@cases(("field", "column", "verdict"), TYPED, ids=[f"{f}-{s.dtype}-{s[0]}" for f, s, _ in TYPED])
 def test_typed_columns(read, event, form, field, column, verdict):
     frame = pl.DataFrame(event()).with_columns(column.alias(field))
     target = io.BytesIO()

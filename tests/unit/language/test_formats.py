@@ -3,26 +3,26 @@
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-import pytest
 from babel.numbers import format_decimal, format_percent
 
 from openengagement.language.formats import Formats
 from openengagement.language.languages import KNOWN
+from support.cases import cases
 
 TAGS = [tag for _, tag in KNOWN.values()]
 ENGLISH, GERMAN = Formats("en-001"), Formats("de")
 AT_S = int(datetime(2026, 11, 1, 17, 5, 59, tzinfo=UTC).timestamp())
 
 
-@pytest.mark.parametrize("tag", TAGS)
-@pytest.mark.parametrize("value", [0, 7, -5, 999, 1000, -1234, 9999, 421_013, 10**9, 2**63 - 1])
+@cases("tag", TAGS)
+@cases("value", [0, 7, -5, 999, 1000, -1234, 9999, 421_013, 10**9, 2**63 - 1])
 def test_whole_numbers_are_those_of_babel(tag, value):
     locale = tag.replace("-", "_")
     assert Formats(tag).number(value) == format_decimal(value, locale=locale)
 
 
-@pytest.mark.parametrize("tag", TAGS)
-@pytest.mark.parametrize("value", [0.0, 0.5, 0.125, 1.0, 12.3456])
+@cases("tag", TAGS)
+@cases("value", [0.0, 0.5, 0.125, 1.0, 12.3456])
 def test_rates_are_those_of_babel(tag, value):
     locale = tag.replace("-", "_")
     percent = format_percent(value, locale=locale, decimal_quantization=False)

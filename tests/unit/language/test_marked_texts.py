@@ -9,6 +9,7 @@ import pytest
 from jinja2 import nodes
 
 from openengagement.portal.environment import make_environment
+from support.cases import cases
 from support.messages import SOURCES
 
 PORTAL = SOURCES / "portal"
@@ -85,13 +86,13 @@ def is_mark(call):
     return isinstance(call.node, nodes.Name) and call.node.name in MARKING
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+@cases("name", TEMPLATES)
 def test_a_template_shows_marked_texts_only(name):
     source = (PORTAL / "templates" / name).read_text(encoding="utf-8")
     assert list(bare_texts(source)) == []
 
 
-@pytest.mark.parametrize(
+@cases(
     ("source", "found"),
     [
         ("<p>Bare text</p>", ["Bare text"]),
@@ -105,7 +106,7 @@ def test_bare_texts_are_found(source, found):
     assert list(bare_texts(source)) == found
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+@cases("name", TEMPLATES)
 def test_a_template_translates_only_its_own_texts(name):
     """A translation may have markup, so a text from elsewhere must not be taken for one."""
     tree = ENVIRONMENT.parse((PORTAL / "templates" / name).read_text(encoding="utf-8"))
@@ -176,7 +177,7 @@ def marked_in(tree):
     return {id(each) for call in calls for arg in call.args for each in ast.walk(arg)}
 
 
-@pytest.mark.parametrize("path", SHOWN_BY, ids=lambda path: path.name)
+@cases("path", SHOWN_BY, ids=lambda path: path.name)
 def test_a_module_of_the_pages_marks_its_texts(path):
     assert list(unmarked(ast.parse(path.read_text(encoding="utf-8")))) == []
 

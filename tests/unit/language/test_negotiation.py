@@ -1,16 +1,15 @@
 """Which language a request gets."""
 
-import pytest
-
 from openengagement.language.current import current, gettext, ngettext, speak
 from openengagement.language.negotiation import load_languages, parse_accepted
+from support.cases import cases
 
 BOTH = load_languages(["en", "de"])
 GERMAN_FIRST = load_languages(["de", "en"])
 GERMAN_ONLY = load_languages(["de"])
 
 
-@pytest.mark.parametrize(
+@cases(
     ("header", "found"),
     [
         ("", [""]),
@@ -28,7 +27,7 @@ def test_accepted_languages(header, found):
     assert parse_accepted(header) == found
 
 
-@pytest.mark.parametrize(
+@cases(
     ("languages", "chosen", "accepted", "code"),
     [
         (BOTH, "", "", "en"),

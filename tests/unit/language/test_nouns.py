@@ -4,6 +4,7 @@ import pytest
 
 from openengagement.language.languages import load_language
 from openengagement.language.nouns import fill, make_nouns, read_nouns
+from support.cases import cases
 
 POSTS = """
 [en]
@@ -52,7 +53,7 @@ def test_no_file_means_the_nouns_of_the_product():
     assert read_nouns("", ["en"]) == {}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("content", "words"),
     [
         ("[en", "is not TOML"),

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from openengagement.limits import lmdb_file
 from openengagement.limits.contract import LimitsUnusable, Nonce
 from openengagement.limits.lmdb import LmdbLimits
 from openengagement.limits.lmdb_file import find_damage
+from support.forked import run_python
 from support.waiting import PATIENCE_S
 
 T = 1_795_342_500
@@ -239,10 +241,11 @@ def test_a_mistake_of_ours_is_not_hidden(limits):
 # Damaged files, which LMDB itself would map
 
 
-@pytest.fixture
-def full(tmp_path):
+@pytest.fixture(scope="module")
+def full_file(tmp_path_factory):
     """A file with trees of several levels, a list of free pages, and removed keys."""
-    limits, chance = LmdbLimits(tmp_path), random.Random(1)
+    folder = tmp_path_factory.mktemp("full")
+    limits, chance = LmdbLimits(folder), random.Random(1)
     for second in range(0, 300, 20):
         for number in range(1000):
             limits.remember_nonce_and_count(
@@ -251,9 +254,15 @@ def full(tmp_path):
         limits.expire(now_s=T + second, uptime_s=T + second, window_s=100)
     limits.remember_nonce(nonce("kept", T + 300))
     limits.close()
-    (path,) = tmp_path.glob("limits-*.lmdb")
+    (path,) = folder.glob("limits-*.lmdb")
     assert path.stat().st_size > 100 * 4096
     return path
+
+
+@pytest.fixture
+def full(full_file, tmp_path):
+    """A copy of it."""
+    return Path(shutil.copy(full_file, tmp_path))
 
 
 USE_ALL = """
@@ -273,13 +282,7 @@ print("known" if known else "forgotten")
 
 def use_all(folder):
     """Open a file and touch all of it, in a process of its own. Return its output and its log."""
-    done = subprocess.run(
-        [sys.executable, "-c", USE_ALL, str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
-    )
+    done = run_python(USE_ALL, folder)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip(), done.stderr
 
@@ -397,8 +400,9 @@ def find_damage_elsewhere(path):
         "import sys; from pathlib import Path; from openengagement.limits.lmdb_file import *\n"
         "print(find_damage(Path(sys.argv[1])))"
     )
-    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True)
-    return done.stdout.decode().strip()
+    done = run_python(code, path)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def test_a_damaged_file_that_a_process_has_open_is_kept(used):

@@ -9,6 +9,7 @@ from openengagement.metrics import table
 from openengagement.metrics.cells import Series
 from openengagement.metrics.exposition import render
 from openengagement.metrics.metric import Histogram, Metric, Type, attach
+from support.cases import cases
 
 SAMPLE = re.compile(
     r"openengagement_[a-z_]+(?:\{(?:[a-z]+=\"[^\"\\\n]*\",?)+\})? (?:-?\d+(?:\.\d+)?(?:e-?\d+)?)"
@@ -68,7 +69,7 @@ def test_series_of_another_version_are_left_out(series):
     assert render([(1, [series])]) == render([])
 
 
-@pytest.mark.parametrize("metric", Metric.all.values(), ids=lambda metric: metric.name)
+@cases("metric", Metric.all.values(), ids=lambda metric: metric.name)
 def test_names_follow_the_conventions(metric):
     assert re.fullmatch(r"openengagement_[a-z]+(_[a-z]+)*", metric.name)
     assert metric.name.endswith("_total") == (metric.type is Type.COUNTER)

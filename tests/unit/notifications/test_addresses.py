@@ -4,6 +4,7 @@ import pytest
 
 from openengagement.notifications.addresses import UnfitWebhook, check_webhook_url, is_allowed
 from openengagement.setting_kinds import parse_networks
+from support.cases import cases
 
 LOOPBACK = parse_networks("127.0.0.0/8,::1")
 
@@ -13,7 +14,7 @@ def test_public_addresses(address):
     assert is_allowed(address, ())
 
 
-@pytest.mark.parametrize(
+@cases(
     "address",
     [
         "0.0.0.0",
@@ -57,7 +58,7 @@ def test_fit_urls(url):
     check_webhook_url(url, ())
 
 
-@pytest.mark.parametrize(
+@cases(
     "url",
     [
         "",

@@ -3,14 +3,13 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-import pytest
-
 from openengagement.portal.concurrency import (
     SIGN_IN_BUSY,
     Busy,
     ConcurrencyLimit,
     client_networks,
 )
+from support.cases import cases
 
 
 def places(most, per_network, addresses):
@@ -33,7 +32,7 @@ def places(most, per_network, addresses):
     return asyncio.run(count())
 
 
-@pytest.mark.parametrize(
+@cases(
     ("addresses", "held"),
     [
         (["192.0.2.1"] * 40, 4),
@@ -54,7 +53,7 @@ def test_without_shares_one_network_may_hold_all_places():
     assert places(32, (), ["192.0.2.1"] * 40) == 32
 
 
-@pytest.mark.parametrize(
+@cases(
     ("address", "networks"),
     [
         ("192.0.2.1", ("192.0.2.1",)),

@@ -3,9 +3,8 @@
 import csv
 import io
 
-import pytest
-
 from openengagement.portal.csv_files import csv_response, write_csv
+from support.cases import cases
 
 SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20"  # as ASCII has them, and full-width
 
@@ -20,14 +19,14 @@ def test_a_table_becomes_quoted_csv():
     assert read(text) == [["name", "count"], ["a", "1"], ['b "c", d\ne', ""], ["ü", "-3"]]
 
 
-@pytest.mark.parametrize("start", [*SIGNS, "\t", "\r", "\n"])
+@cases("start", [*SIGNS, "\t", "\r", "\n"])
 def test_a_formula_gets_an_apostrophe(start):
     cell = f'{start}HYPERLINK("http://evil.example")'
     assert read(write_csv([cell], [[cell]])) == [[f"'{cell}"], [f"'{cell}"]]
 
 
-@pytest.mark.parametrize("sign", SIGNS)
-@pytest.mark.parametrize("separator", [";", "; ", "\t", ";;", "\n", ";\u3000"])
+@cases("sign", SIGNS)
+@cases("separator", [";", "; ", "\t", ";;", "\n", ";\u3000"])
 def test_a_formula_inside_a_cell_gets_an_apostrophe_where_spreadsheets_may_split(separator, sign):
     cell = f"a{separator}{sign}1+1"
     assert read(write_csv(["x"], [[cell]])) == [["x"], [f"a{separator}'{sign}1+1"]]
@@ -35,7 +34,7 @@ def test_a_formula_inside_a_cell_gets_an_apostrophe_where_spreadsheets_may_split
     assert read(write_csv(["x"], [[both]])) == [["x"], [f"'{sign}1{separator}'{sign}2"]]
 
 
-@pytest.mark.parametrize("text", ["a;b", "a = b", "1-2; 3", "x@y", "e-mail, @home"])
+@cases("text", ["a;b", "a = b", "1-2; 3", "x@y", "e-mail, @home"])
 def test_other_text_is_unchanged(text):
     assert read(write_csv(["x"], [[text]])) == [["x"], [text]]
 

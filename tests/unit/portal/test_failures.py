@@ -8,11 +8,12 @@ from openengagement.look import Look
 from openengagement.portal.failures import describe_failure
 from openengagement.portal.figure_faults import NOT_NOW, find_figure_faults
 from openengagement.portal.rendering import PageRenderer
+from support.cases import cases
 
 STATUSES = (400, 403, 408, 413, 415, 421, 431, 500, 502, 503)
 
 
-@pytest.mark.parametrize("status", STATUSES)
+@cases("status", STATUSES)
 def test_every_failure_says_what_to_do(status):
     refusal = describe_failure(status)
     assert refusal.status == status
@@ -21,7 +22,7 @@ def test_every_failure_says_what_to_do(status):
     assert "http" not in refusal.heading.lower()
 
 
-@pytest.mark.parametrize("status", STATUSES)
+@cases("status", STATUSES)
 def test_a_failure_is_a_page_of_the_portal_that_reads_nothing(status):
     """Neither the session nor the registry: they may be what failed."""
     renderer = PageRenderer(Look("Harbour <b>"), None, languages=load_languages())
@@ -38,7 +39,7 @@ def test_a_failure_of_the_server_is_not_blamed_on_the_person():
     assert describe_failure(400).heading == "The server cannot read this request"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("error", "faults"),
     [
         (errors.InvalidField("start: is not a time such as x"), {"start"}),

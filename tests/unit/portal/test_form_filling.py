@@ -1,8 +1,7 @@
 """A form of a rendered page is filled in with what was typed before."""
 
-import pytest
-
 from openengagement.portal.form_filling import fill_form
+from support.cases import cases
 from support.person import Form, _Reader
 
 HOSTILE = [
@@ -50,9 +49,7 @@ TYPED = {
 
 
 def read(html: str) -> list[Form]:
-    reader = _Reader()
-    reader.feed(html)
-    return reader.forms
+    return _Reader(html).forms
 
 
 def test_every_kind_of_field_is_filled_in():
@@ -98,7 +95,7 @@ def test_the_note_stands_above_the_content():
     assert '<main id="main" tabindex="-1"><p>Note</p>' in html
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@cases("text", HOSTILE)
 def test_hostile_text_stays_text(text):
     fields = TYPED | {"name": text, "about": text, "kind": text, "level": text, "was": text}
     html = fill_form(PAGE, "/save", fields=fields).html

@@ -13,6 +13,7 @@ from openengagement.auth.keyring import Keyring
 from openengagement.portal.form_origins import FormOrigins, page_of
 from openengagement.portal.kept_forms import LIFETIME_S, SECRET_FIELDS, KeptForms
 from openengagement.portal.page_request import PageRequest
+from support.cases import cases
 
 TEMPLATES = Path(openengagement.__file__).parent / "portal" / "templates"
 NOW_S = 1_795_342_500
@@ -107,7 +108,7 @@ def test_the_cookie_is_encrypted(kept_forms):
     assert "name" not in cookie
 
 
-@pytest.mark.parametrize(
+@cases(
     "token",
     [
         *("", "x", "x.y", "x.y.z", "..", "x..", "a.b.c.d", "x.=.=", "x.é.é", "\x00.\x00.\x00"),
@@ -129,7 +130,7 @@ def test_changing_any_character_of_the_proof_makes_it_invalid(kept_forms):
         assert keep(kept_forms, late(token=bad)) == "", at
 
 
-@pytest.mark.parametrize(
+@cases(
     "headers",
     [
         {},
@@ -203,7 +204,7 @@ def test_a_form_expires(kept_forms, clock):
         assert kept_forms.find_waiting(request(cookie=cookie), "/portal/new") is None
 
 
-@pytest.mark.parametrize("bad", ["x", "=", "A" * 100, "\xff", "é", "\x00", "A" * 10_000])
+@cases("bad", ["x", "=", "A" * 100, "\xff", "é", "\x00", "A" * 10_000])
 def test_an_invalid_cookie_yields_nothing_and_is_deleted(kept_forms, bad):
     assert restore(kept_forms, bad) == (PAGE, {"kept": ("", 0)})
     assert kept_forms.find_waiting(request(cookie=bad), "/portal/new") is None
@@ -235,7 +236,7 @@ SECRETS = (
 )
 
 
-@pytest.mark.parametrize("name", SECRETS)
+@cases("name", SECRETS)
 def test_secrets_are_not_kept(kept_forms, name):
     page = PAGE.replace("<input", f'<input name="{name}" value=""><input')
     token = {} if name == "csrf_token" else {name: "a secret"}

@@ -13,6 +13,7 @@ from openengagement.portal.manage_system import (
     list_key_notices,
 )
 from openengagement.registry.platform_keys import PlatformKey
+from support.cases import cases
 
 DAY_S = 86_400
 NAMES = (table.REJECTED, table.RECORDS, table.BATCHES, table.WAITING)
@@ -48,7 +49,7 @@ def test_rejected_events_are_listed_by_number():
     assert all(each.hint for each in found["reasons"])
 
 
-@pytest.mark.parametrize("reason", table.REASONS)
+@cases("reason", table.REASONS)
 def test_every_reason_has_a_hint(reason):
     values = values_of(**{table.REJECTED.name: {f'kind="events",reason="{reason}"': 1.0}})
     [found] = describe_ingestion(values, 0.0)["reasons"]

@@ -9,6 +9,7 @@ from cryptography.fernet import Fernet
 from openengagement.auth.keyring import Keyring
 from openengagement.portal.one_time_secrets import OneTimeSecrets
 from openengagement.portal.page_request import PageRequest
+from support.cases import cases
 
 NOW_S = 1_795_342_500
 SECRETS = {"consumer_key": "kkkk", "consumer_secret": "ssss"}
@@ -100,9 +101,7 @@ def test_without_a_cookie_there_is_no_secret(one_time_secrets):
     assert taker.set_cookies == {}
 
 
-@pytest.mark.parametrize(
-    "bad", ["x", "=", "A" * 3, "A" * 100, "\xff\xfe", "é", "gAAAAA", "\x00", " ", "A" * 10_000]
-)
+@cases("bad", ["x", "=", "A" * 3, "A" * 100, "\xff\xfe", "é", "gAAAAA", "\x00", " ", "A" * 10_000])
 def test_an_invalid_cookie_yields_nothing_and_is_deleted(one_time_secrets, bad):
     taker = request(bad)
     assert one_time_secrets.take(taker, "7") == {}
@@ -117,7 +116,7 @@ def test_changing_any_character_of_the_cookie_makes_it_invalid(one_time_secrets,
         assert one_time_secrets.take(request(parcel[:cut]), "7") == {}, cut
 
 
-@pytest.mark.parametrize(
+@cases(
     "sealed",
     [
         "a consumer secret",

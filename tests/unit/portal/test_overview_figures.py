@@ -19,6 +19,7 @@ from openengagement.portal.overview_figures import (
 )
 from openengagement.portal.periods import read_period
 from openengagement.portal.series import RATE
+from support.cases import cases
 
 NOW = datetime(2026, 11, 28, 17, 20, tzinfo=UTC)
 NUMBER = {name: number for number, name in enumerate(TYPE_NAMES)}
@@ -37,7 +38,7 @@ def hours_of(found, **counts):
     return hours
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "before", "direction", "text"),
     [
         (105, 100, "up", "5.0%"),
@@ -176,8 +177,8 @@ def chart_of(metric="replies", before=None, **given):
     return draw_bars(bars, found, is_rate=metric == RATE)
 
 
-@pytest.mark.parametrize("name", ["28h", "7d", "28d", "90d"])
-@pytest.mark.parametrize("metric", ["replies", RATE, "favorites"])
+@cases("name", ["28h", "7d", "28d", "90d"])
+@cases("metric", ["replies", RATE, "favorites"])
 def test_every_mark_is_inside_of_the_chart(name, metric):
     chart = chart_of(metric, before=3, period=name)
     for column in chart.columns:
@@ -190,7 +191,7 @@ def test_every_mark_is_inside_of_the_chart(name, metric):
     assert chart.is_line == (metric == RATE)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("most", "ticks"),
     [
         (0, ["1", "0"]),

@@ -7,6 +7,7 @@ import pytest
 
 from openengagement.engagement.types import HOUR_S, utc_datetime
 from openengagement.portal.periods import read_period, week_hours
+from support.cases import cases
 
 NOW = datetime(2026, 11, 28, 17, 20, tzinfo=UTC)
 FLOOR_S = datetime(2014, 9, 1, tzinfo=UTC).timestamp()
@@ -20,7 +21,7 @@ def time(hour):
     return f"{utc_datetime(hour * HOUR_S):%Y-%m-%d %H}"
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given", "start", "before", "bar_hours"),
     [
         ({"period": "7d"}, "2026-11-22 00", ("2026-11-15 00", "2026-11-21 18"), 6),
@@ -46,7 +47,7 @@ def test_28_hours_are_those_of_the_api(minute, hours):
     assert found.bar_hours == 1
 
 
-@pytest.mark.parametrize(
+@cases(
     ("first", "last", "end", "running", "bar_hours"),
     [
         ("2026-11-01", "2026-11-02", "2026-11-03 00", False, 1),
@@ -63,7 +64,7 @@ def test_custom_periods_include_their_last_day(first, last, end, running, bar_ho
     assert (found.first, found.last, found.faults) == (first, last, {})
 
 
-@pytest.mark.parametrize(
+@cases(
     ("first", "last", "faults"),
     [
         ("", "", {"first": "Write a date", "last": "Write a date"}),
@@ -88,7 +89,7 @@ def test_faults_name_their_field_and_the_default_is_shown(first, last, faults):
     assert found.start_hour == period().start_hour
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given", "text", "before"),
     [
         ({}, "1\u201328 Nov 2026", "4\u201331 Oct 2026"),

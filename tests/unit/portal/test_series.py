@@ -4,8 +4,6 @@ import csv
 import io
 from datetime import UTC, date, datetime
 
-import pytest
-
 from openengagement.engagement.types import Endpoint, Tweet
 from openengagement.portal import totals
 from openengagement.portal.chart_figures import (
@@ -27,6 +25,7 @@ from openengagement.portal.series import (
     sort_by_number,
 )
 from openengagement.portal.zones import UTC_ZONE, read_zone
+from support.cases import cases
 
 TODAY = date(2026, 11, 22)
 
@@ -79,7 +78,7 @@ def test_one_line_by_day_for_all_tweets_together():
     assert (request["start"], request["end"]) == ("2026-11-01", "2026-11-08")
 
 
-@pytest.mark.parametrize(
+@cases(
     ("end", "sent"),
     [
         ("", None),
@@ -193,7 +192,7 @@ def test_the_line_of_a_single_tweet_is_named_by_its_id():
     assert shape_chart(chart_query(**given), response).columns == ["5"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("value", "shown"),
     [(0, "0"), (-1234, "-1,234"), (1_234_567, "1,234,567"), (0.0421, "4.21%"), (None, "—")],
 )
@@ -214,7 +213,7 @@ def zone_of(name):
     return read_zone({}, {"zone": name})
 
 
-@pytest.mark.parametrize(
+@cases(
     ("zone", "start", "end"),
     [
         ("UTC", "2026-11-01", "2026-11-08"),
@@ -231,7 +230,7 @@ def test_the_window_is_that_of_the_readers_days(zone, start, end):
     assert by_hour is (zone != "UTC")
 
 
-@pytest.mark.parametrize("text", ["soon", "2026-02-30", "9999-12-31"])
+@cases("text", ["soon", "2026-02-30", "9999-12-31"])
 def test_text_that_is_no_day_of_a_zone_goes_to_the_api_unchanged(text):
     query = chart_query(start="2026-11-01", end=text)
     assert build_request(query, today=TODAY, zone=zone_of("Asia/Tokyo"))["end"] == text
@@ -284,7 +283,7 @@ def test_a_file_names_the_zone_of_its_days():
     assert rows[0] == ["2026-10-25", 26, 26]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("start", "end", "now", "fits"),
     [
         ("2026-10-01", "2026-10-28", "2026-11-20T12:00", False),  # 673 hours
@@ -310,7 +309,7 @@ def view_of(chart, query, now_s=0.0):
     return describe_chart(query, chart, names=chart.columns, zone=UTC_ZONE, now_s=now_s)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given", "form"),
     [
         ({}, "lines"),
@@ -420,7 +419,7 @@ def test_figures_of_old_tweets_are_missing():
     assert figures["6"][RATE] == 2.0
 
 
-@pytest.mark.parametrize(
+@cases(
     ("given", "page"),
     [("", 1), ("2", 2), ("0", 1), ("3", 3), ("99", 3), ("-1", 1), ("²", 1), ("9" * 40, 1)],
 )

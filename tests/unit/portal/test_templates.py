@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +32,7 @@ from openengagement.portal.tweet_views import TweetView
 from openengagement.portal.zones import UTC_ZONE, Zone
 from openengagement.registry.apps import AppForm
 from openengagement.registry.shares import Share
+from support.cases import cases
 
 PORTAL = Path(openengagement.__file__).parent / "portal"
 SCRIPT = '"><script>alert(1)</script>'
@@ -874,11 +876,13 @@ def every_page():
         yield from ((name, ascii(text)[:12], c | worst) for name, c in hostile(text).items())
 
 
-@pytest.fixture(
-    params=[pytest.param((name, c), id=f"{name}-{kind}") for name, kind, c in every_page()]
-)
-def page(request):
-    template, context = request.param
+PAGES = {f"{name}-{kind}": (name, context) for name, kind, context in every_page()}
+
+
+@cache
+def page_of(name):
+    """Render a page. Several tests check it."""
+    template, context = PAGES[name]
     return render(template, **context)
 
 
@@ -891,8 +895,10 @@ def test_every_template_is_tested():
     assert pages & (set(MINIMAL) | shared) == set(MINIMAL) | shared
 
 
-def test_no_page_has_inline_code_or_foreign_resources(page):
+@cases("name", PAGES)
+def test_no_page_has_inline_code_or_foreign_resources(name):
     """The content security policy would block inline code and foreign resources."""
+    page = page_of(name)
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"style", "iframe", "object", "embed", "base"}
     for picture in page.all("img"):  # of a Tweet, from a host that the operator allows
@@ -914,8 +920,10 @@ def test_no_page_has_inline_code_or_foreign_resources(page):
     assert "62615533" not in page.text_of["main"]  # 7919 * 7907
 
 
-def test_every_page_has_the_basic_structure(page):
+@cases("name", PAGES)
+def test_every_page_has_the_basic_structure(name):
     """Language, one title, one heading, one main element, and a link that skips to it."""
+    page = page_of(name)
     assert page.all("html") == [{"lang": "en"}]
     assert len(page.all("title")) == len(page.all("h1")) == len(page.all("main")) == 1
     assert page.all("a")[0]["href"] == "#main"
@@ -925,17 +933,21 @@ def test_every_page_has_the_basic_structure(page):
     assert all(deeper <= before + 1 for before, deeper in pairwise(headings))
 
 
-def test_every_reference_names_an_existing_element(page):
+@cases("name", PAGES)
+def test_every_reference_names_an_existing_element(name):
     """Labels, descriptions and landmarks name existing elements, and ids are unique."""
+    page = page_of(name)
     ids = [a["id"] for _, a in page.elements if "id" in a]
     assert len(ids) == len(set(ids))
     for _, attributes in page.elements:
-        for name in ("for", "aria-describedby", "aria-labelledby"):
-            assert set(attributes.get(name, "").split()) <= set(ids)
+        for reference in ("for", "aria-describedby", "aria-labelledby"):
+            assert set(attributes.get(reference, "").split()) <= set(ids)
 
 
-def test_every_input_is_labelled(page):
+@cases("name", PAGES)
+def test_every_input_is_labelled(name):
     """A label names the input or contains it."""
+    page = page_of(name)
     labelled = {label["for"] for label in page.all("label") if "for" in label}
     for field in [f for kind in ("input", "textarea", "select") for f in page.all(kind)]:
         inside = field.get("type") in {"radio", "checkbox"} and re.search(
@@ -956,8 +968,10 @@ SEARCHES = (
 )
 
 
-def test_every_form_that_posts_has_the_csrf_token(page):
+@cases("name", PAGES)
+def test_every_form_that_posts_has_the_csrf_token(name):
     """A GET form has none, because the token would be part of the URL."""
+    page = page_of(name)
     forms = page.all("form")
     assert {form["method"] for form in forms} <= {"get", "post"}
     for form in forms:
@@ -968,7 +982,7 @@ def test_every_form_that_posts_has_the_csrf_token(page):
     assert len(tokens) == len([form for form in forms if form["method"] == "post"])
 
 
-@pytest.mark.parametrize("name", HOSTILE_NAMES)
+@cases("name", HOSTILE_NAMES)
 def test_hostile_text_is_shown_unchanged_and_never_runs(name):
     """Text is shown without running it, and a form sends back exactly what it received."""
     page = render("consent.html", **hostile(name)["consent.html"])
@@ -1127,7 +1141,7 @@ def test_every_page_of_a_signed_in_person_can_sign_out():
         assert "@alice" in page.html
 
 
-@pytest.mark.parametrize(
+@cases(
     ("website", "is_link"),
     [
         ("https://a.example", True),
@@ -1245,8 +1259,8 @@ def test_the_form_of_an_app_holds_its_present_values():
     assert page.with_id("notice")[1]["role"] == "status"
 
 
-@pytest.mark.parametrize("template", ["developer_new.html", "developer_settings.html"])
-@pytest.mark.parametrize("field", ["name", "description", "website", "callbacks"])
+@cases("template", ["developer_new.html", "developer_settings.html"])
+@cases("field", ["name", "description", "website", "callbacks"])
 def test_an_error_is_announced_and_linked_to_its_field(template, field):
     page = render(template, faults={field: "It is wrong."})
     assert page.with_id("faults")[1]["role"] == "alert"
@@ -1327,7 +1341,7 @@ def test_the_tab_of_the_page_is_marked(template, current):
     assert [a["href"] for a in page.all("a") if a.get("aria-current") == "page"] == [current]
 
 
-@pytest.mark.parametrize("text", [each for each in HOSTILE_NAMES if each.strip()])
+@cases("text", [each for each in HOSTILE_NAMES if each.strip()])
 def test_hostile_text_stays_inside_the_forms_of_apps(text):
     page = render("developer_settings.html", **hostile(text)["developer_settings.html"])
     assert page.with_id("name")[1]["value"] == text
@@ -1445,7 +1459,7 @@ def test_no_link_before_the_first_month():
     assert 'rel="prev"' not in render("manage_usage.html", before=None).html
 
 
-@pytest.mark.parametrize(
+@cases(
     ("handles", "contracted", "shown", "bar"),
     [
         (12, None, "12", None),

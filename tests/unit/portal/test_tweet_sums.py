@@ -3,11 +3,11 @@
 import random
 
 import numpy as np
-import pytest
 
 from openengagement.engagement.types import DAY_S, TYPE_NAMES, Endpoint, Tweet
 from openengagement.portal.series import RATE, sort_by_number
 from openengagement.portal.tweet_sums import Ages, TweetSums, age_limits
+from support.cases import cases
 
 NOW_S = 1_800_000_000.0
 NUMBER = {name: number for number, name in enumerate(TYPE_NAMES)}
@@ -42,8 +42,8 @@ def test_a_rate_needs_impressions():
     assert found.order(RATE, ascending=True) == [1, 3, 0, 2]
 
 
-@pytest.mark.parametrize("metric", ["impressions", "favorites", RATE])
-@pytest.mark.parametrize("ascending", [False, True])
+@cases("metric", ["impressions", "favorites", RATE])
+@cases("ascending", [False, True])
 def test_the_order_is_that_of_the_figures(metric, ascending):
     """Large counts are compared exactly, and equal ones keep their order."""
     chance = random.Random(3)

@@ -5,6 +5,7 @@ import pytest
 from openengagement.engagement.tweets import TweetContent
 from openengagement.engagement.types import Tweet
 from openengagement.portal.tweet_views import NAME_LENGTH_MAX, TweetViews
+from support.cases import cases
 
 TEMPLATE = "https://example.com/posts/{id}"
 AT_S = 1_795_342_000  # 22 Nov 2026, 10:06:40 UTC
@@ -52,7 +53,7 @@ def test_tweets_with_the_same_text_are_told_apart_by_their_times():
     assert [each.name for each in without] == ["4", "5"]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("url", "template", "link", "host"),
     [
         ("https://www.example.com/a", "", "https://www.example.com/a", "example.com"),
@@ -71,7 +72,7 @@ def test_links(url, template, link, host):
     assert (view.url, view.host) == (link, host)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("picture", "shown"),
     [
         ("https://media.example.com/a.jpg", True),
@@ -92,7 +93,7 @@ def test_pictures_are_shown_from_allowed_hosts_only(picture, shown):
     assert view.image == ""
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "found"),
     [
         ("", [1, 2, 3, 4]),

@@ -5,13 +5,13 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import pytest
 
 from openengagement.engagement.types import HOUR_S, TYPE_NAMES
 from openengagement.portal.bar_charts import draw_bars
 from openengagement.portal.overview_figures import make_bars, make_heat
 from openengagement.portal.periods import read_period, week_hours
 from openengagement.portal.zones import UTC_ZONE, Zone, describe_other, read_zone
+from support.cases import cases
 
 NOW = datetime(2026, 11, 3, 12, 20, tzinfo=UTC)
 ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "UTC"]
@@ -25,7 +25,7 @@ def period(zone, now=NOW, **given):
     return read_period(given, now_s=now.timestamp(), floor_s=0, zone=zone_of(zone))
 
 
-@pytest.mark.parametrize(
+@cases(
     ("query", "cookies", "name", "chosen", "local"),
     [
         ({}, {}, "UTC", False, ""),
@@ -57,8 +57,8 @@ def test_the_other_zone():
     assert describe_other(UTC_ZONE, view, path="/overview") is None
 
 
-@pytest.mark.parametrize("zone", ZONES)
-@pytest.mark.parametrize("name", ["7d", "28d", "90d"])
+@cases("zone", ZONES)
+@cases("name", ["7d", "28d", "90d"])
 def test_days_begin_at_local_midnight(zone, name):
     """The clocks of three of these zones change within 28 days before NOW."""
     found = period(zone, period=name)
@@ -87,7 +87,7 @@ def test_days_of_23_and_25_hours():
     assert len(period("America/New_York", now, **day).edges) == 24
 
 
-@pytest.mark.parametrize("zone", ZONES)
+@cases("zone", ZONES)
 def test_bars_add_up(zone):
     found = period(zone, period="28d")
     now = np.ones((found.end_hour - found.start_hour, len(TYPE_NAMES)), np.int64)
@@ -110,7 +110,7 @@ def _bars(zone, **given):
     return make_bars("replies", found, now=now, before=None)
 
 
-@pytest.mark.parametrize("zone", ZONES)
+@cases("zone", ZONES)
 def test_hours_of_the_week_are_local(zone):
     start = int(NOW.timestamp()) // HOUR_S - 400
     rules = ZoneInfo(zone)

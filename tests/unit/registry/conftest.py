@@ -4,14 +4,14 @@ import pytest
 
 from openengagement.registry.accounts import Account
 from openengagement.registry.apps import AppForm
-from openengagement.registry.opening import open_registry
+from support.folders import open_new_registry
 
 NOW_S = 1_795_342_500
 
 
 @pytest.fixture
 def registry(tmp_path):
-    opened = open_registry(tmp_path)
+    opened = open_new_registry(tmp_path)
     yield opened
     opened.close()
 

@@ -1,8 +1,6 @@
 """The cache of lookups without a database, and the version of SQLite across processes."""
 
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from openengagement.registry import cache
 from openengagement.registry.cache import VersionedCache
 from openengagement.registry.platform_keys import PlatformKey
+from support.forked import run_python
 
 CHANGE_APP = """
 import sys
@@ -26,7 +25,7 @@ registry.close()
 
 def test_a_commit_of_another_process_changes_the_version(tmp_path, registry, app_id):
     before = registry.database.version()
-    subprocess.run([sys.executable, "-c", CHANGE_APP, str(tmp_path), str(app_id)], check=True)
+    assert run_python(CHANGE_APP, tmp_path, app_id).returncode == 0
 
     assert registry.database.version() != before
     assert registry.apps.read_app(app_id).per_minute == 3

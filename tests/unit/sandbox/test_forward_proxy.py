@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openengagement.sandbox.forward_proxy import HOSTS, ForwardProxy, ProxyLimits, check_head
+from support.cases import cases
 from support.waiting import PATIENCE_S, wait_for
 
 CONNECTIONS = 4
@@ -128,8 +129,8 @@ def head(line, *fields):
 # Which request heads are allowed.
 
 
-@pytest.mark.parametrize("host", HOSTS)
-@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@cases("host", HOSTS)
+@cases("version", ["1.0", "1.1"])
 def test_the_four_hosts_are_allowed(host, version):
     assert check_head(head(f"CONNECT {host}:443 HTTP/{version}")) == ""
     fields = [
@@ -147,7 +148,7 @@ def test_host_names_ignore_case(target):
     assert check_head(head(f"CONNECT {target} HTTP/1.1")) == ""
 
 
-@pytest.mark.parametrize(
+@cases(
     "target",
     [
         "example.com:443",
@@ -188,8 +189,8 @@ def test_other_targets_are_refused(target):
     assert check_head(head(f"CONNECT {target} HTTP/1.1", "Host: api.x.com:443")).startswith("403 ")
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "connect", "Connect"])
-@pytest.mark.parametrize(
+@cases("method", ["GET", "POST", "OPTIONS", "connect", "Connect"])
+@cases(
     "target",
     [
         "http://api.twitter.com/",
@@ -204,7 +205,7 @@ def test_other_methods_are_refused(method, target):
     assert check_head(head(f"{method} {target} HTTP/1.1")).startswith("403 ")
 
 
-@pytest.mark.parametrize(
+@cases(
     "line",
     [
         "",
@@ -229,7 +230,7 @@ def test_malformed_request_lines_are_refused(line):
     assert check_head(head(line)).startswith("400 ")
 
 
-@pytest.mark.parametrize(
+@cases(
     "line",
     [
         "",

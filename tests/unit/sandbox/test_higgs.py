@@ -10,6 +10,7 @@ import pytest
 
 from openengagement.sandbox.dataset import ACCOUNTS_SCHEMA, EVENTS_SCHEMA, TWEETS_SCHEMA
 from openengagement.sandbox.higgs import higgs_dataset, read_higgs
+from support.cases import cases
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 REAL_FILE = REPOSITORY.parent / "shared" / "data" / "higgs-activity_time.txt.gz"
@@ -59,7 +60,7 @@ def test_line_ends_do_not_matter(write, data):
     assert read_higgs(write(data)).rows()[3] == (7, 9, 14500, "RT")
 
 
-@pytest.mark.parametrize(
+@cases(
     "bad",
     [
         "",
@@ -140,7 +141,7 @@ def test_every_line_becomes_an_event_in_the_same_order(write):
     ]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("ends_at_s", "shift_hours"),
     [
         (14500, 0),

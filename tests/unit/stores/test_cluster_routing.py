@@ -1,10 +1,10 @@
 """Which shard has the counters of a Tweet. The answers never change: clusters depend on them."""
 
 import numpy as np
-import pytest
 
 from openengagement.engagement.types import ID_MAX, SNOWFLAKE_SHIFT, snowflake
 from openengagement.stores.cluster.routing import shards_of, split_ids
+from support.cases import cases
 
 # What ClickHouse 18.16 and 26.7 answer to `SELECT intHash64(toInt64(ID))`.
 HASHES = {
@@ -19,7 +19,7 @@ HASHES = {
 }
 
 
-@pytest.mark.parametrize("shards", [1, 2, 3, 4, 16, 1000])
+@cases("shards", [1, 2, 3, 4, 16, 1000])
 def test_the_shard_of_an_id_is_that_of_clickhouse(shards):
     expected = [hash_ % shards for hash_ in HASHES.values()]
     assert shards_of(np.array([*HASHES]), shards=shards).tolist() == expected
@@ -37,8 +37,8 @@ def test_ids_of_any_layout_in_memory():
     assert shards_of(ids[::3], shards=5).tolist() == shards_of(ids, shards=5)[::3].tolist()
 
 
-@pytest.mark.parametrize("shards", [2, 3, 4, 6, 8, 16, 64])
-@pytest.mark.parametrize(
+@cases("shards", [2, 3, 4, 6, 8, 16, 64])
+@cases(
     ("first", "apart"),
     [(1, 1), (snowflake(1_700_000_000), 1 << SNOWFLAKE_SHIFT), (ID_MAX, -(1 << 40))],
     ids=["consecutive", "snowflake", "large"],

@@ -23,6 +23,7 @@ from openengagement.stores.embedded.compaction import StageResult, choose_files,
 from openengagement.stores.embedded.manifest import SegmentRecord, Unlisted
 from openengagement.stores.embedded.segment_folder import SegmentFolder
 from openengagement.stores.embedded.store import EmbeddedStore
+from support.cases import cases
 from support.folders import close_segments
 from support.waiting import wait_for
 
@@ -545,7 +546,7 @@ def sized(*rows, file="f"):
     return [SegmentRecord(index, each, 1, file) for index, each in enumerate(rows)]
 
 
-@pytest.mark.parametrize(
+@cases(
     ("rows", "idle", "due"),
     [
         ([1] * 7, False, False),
@@ -568,7 +569,7 @@ def test_a_flush_takes_the_oldest_and_no_more_than_fits():
     assert choose_unflushed(sized(9_000_000, 5, file=None), idle=False)[0].rows == 9_000_000
 
 
-@pytest.mark.parametrize(
+@cases(
     ("rows", "idle", "chosen"),
     [
         ([], False, []),

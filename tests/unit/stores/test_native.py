@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from openengagement.stores.cluster.native import decode_blocks, encode_block
+from support.cases import cases
 
 # SELECT toInt64(-2) AS a, toUInt8(7) AS b UNION ALL ... as two blocks of one row and of two.
 ONE = b"\x02\x01\x01a\x05Int64\xfe" + b"\xff" * 7 + b"\x01b\x05UInt8\x07"
@@ -32,7 +33,7 @@ def test_encoding():
     assert encode_block(columns) == TWO
 
 
-@pytest.mark.parametrize("rows", [0, 1, 127, 128, 300, 70_000])
+@cases("rows", [0, 1, 127, 128, 300, 70_000])
 def test_there_and_back(rows):
     given = np.arange(rows, dtype=np.int64) * 3 - 5
     columns = {"n": ("Int64", given), "hour": ("UInt32", given + 5), "m": ("UInt64", given + 5)}
@@ -40,7 +41,7 @@ def test_there_and_back(rows):
     assert [column.tolist() for column in found] == [given.tolist(), *[(given + 5).tolist()] * 2]
 
 
-@pytest.mark.parametrize(
+@cases(
     "body",
     [
         b"Code: 241. DB::Exception: Memory limit exceeded",

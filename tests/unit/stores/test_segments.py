@@ -19,6 +19,7 @@ from openengagement.stores.embedded.segments import (
     encode_hours,
     open_segment,
 )
+from support.cases import cases
 
 
 def counters(*rows):
@@ -34,9 +35,7 @@ def plain(part):
 ONE = counters((5, 10, 0, 1), (5, 10, 3, -2), (9, 490_000, 17, 3))
 
 
-@pytest.mark.parametrize(
-    "count", [1, 127, 128, 2**15, 2**31, COUNTER_MAX, -128, -129, -COUNTER_MAX]
-)
+@cases("count", [1, 127, 128, 2**15, 2**31, COUNTER_MAX, -128, -129, -COUNTER_MAX])
 def test_counts_of_any_width(count):
     wide = counters((5, 10, 0, count), (-7, 3, 1, 1))
     assert plain(decode_segment(encode_hours(wide), "a").hours) == plain(wide)

@@ -4,13 +4,13 @@ import errno
 import json
 import mmap
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from openengagement.stores.embedded.checksums import populate
+from support.cases import cases
+from support.forked import run_file
 
 SCRIPT = Path(__file__).with_name("unreadable.py")
 ARRAYS = ("ids", "starts", "cells", "counts", "checksums")
@@ -21,9 +21,7 @@ FILE = "counters.segments/"
 
 def outcomes(operation):
     """Run an operation for each page. Return the outcomes by array, for its pages in order."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, SCRIPT, operation]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    done = run_file(SCRIPT, operation)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, (done.returncode, lines[-1:], done.stderr[-2000:])
     found = {}
@@ -35,7 +33,7 @@ def outcomes(operation):
     return found
 
 
-@pytest.mark.parametrize(
+@cases(
     ("operation", "used"),
     [
         ("read_totals", {*EVERY, *TOTALS}),

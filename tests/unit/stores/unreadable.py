@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from openengagement.engagement import counters
 from openengagement.engagement.types import TYPE_NAMES
 from openengagement.errors import StoreDamaged

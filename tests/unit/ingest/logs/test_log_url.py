@@ -13,6 +13,7 @@ from openengagement.ingest.logs.contract import LogUnusable
 from openengagement.ingest.logs.cursors import Cursor, PositionCodec, start
 from openengagement.ingest.logs.log_url import parse_url
 from openengagement.ingest.logs.opening import open_log
+from support.cases import cases
 
 
 def test_the_parts_of_a_url():
@@ -26,7 +27,7 @@ def test_the_parts_of_a_url():
     assert "p@ss" not in repr(url)
 
 
-@pytest.mark.parametrize(
+@cases(
     "text",
     [
         "EVENTS",

@@ -14,6 +14,7 @@ from openengagement.ingest.formats.detection import Format
 from openengagement.ingest.mapping.map_file import read_mapping
 from openengagement.ingest.mapping.mapped_parser import MappedParser
 from openengagement.ingest.rows import EVENTS
+from support.cases import cases
 
 EXAMPLES = Path(__file__).parents[4] / "examples" / "mappings"
 LATEST_S = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
@@ -127,7 +128,7 @@ def test_values_are_translated_and_others_are_refused_as_they_are(parse):
     assert "wave" in parsed.rejected.get_column("detail")[0]
 
 
-@pytest.mark.parametrize("bad", [b"nonsense", b"5", b'"text"', b"[1]", b"null", b"{"])
+@cases("bad", [b"nonsense", b"5", b'"text"', b"[1]", b"null", b"{"])
 def test_lines_that_are_no_objects(parse, bad):
     parsed = parse(lines(row()) + b"\n\n" + bad + b"\n" + lines(row()))
 
@@ -144,7 +145,7 @@ at = { field = "at", unit = "ms" }
 GOOD = b'{"id": "a/5", "at": 1764000000000}'
 
 
-@pytest.mark.parametrize(
+@cases(
     ("bad", "reason"),
     [
         (b'{"x": ' + b"[" * 5000 + b"]" * 5000 + b"}", "malformed"),
@@ -178,7 +179,7 @@ def test_a_row_may_become_several_events(parse):
     assert counts(parsed) == {(5, "retweets"): 2, (6, "retweets"): 1, (7, "retweets"): 1}
 
 
-@pytest.mark.parametrize(
+@cases(
     ("condition", "wanted"),
     [
         ('{ kind = "boost" }', [1]),
@@ -189,7 +190,7 @@ def test_a_row_may_become_several_events(parse):
         ('{ kind = "boost", live = "true" }', []),
     ],
 )
-@pytest.mark.parametrize("ignores", [False, True])
+@cases("ignores", [False, True])
 def test_conditions(parse, condition, wanted, ignores):
     head = 'unmatched = "ignore"\n' if ignores else ""
     text = head + SIMPLE + f"when = {condition}\n"
@@ -204,7 +205,7 @@ def test_conditions(parse, condition, wanted, ignores):
     assert sorted(found) == (wanted if ignores else [1, 2, 3])
 
 
-@pytest.mark.parametrize(
+@cases(
     ("at", "value", "hour"),
     [
         ('{ field = "time", unit = "s" }', 1795342500, 498706),
@@ -254,7 +255,7 @@ def test_damaged_columnar_bodies_are_refused(parse):
         parse(b"PAR1", form=Format.PARQUET)
 
 
-@pytest.mark.parametrize(
+@cases(
     ("text", "says"),
     [
         ("", "event"),
