@@ -183,4 +183,5 @@ def test_times_are_local_and_utc_on_demand(new_session, greta, path):
     expect(time_of).to_have_text(f"{there.day} {there:%b %Y, %H:%M}")
     assert time_of.get_attribute("title") == f"{at.day} {at:%b %Y, %H:%M} UTC"
     session.open(f"{path}?period=7d&zone=UTC")
+    at = datetime.fromisoformat(time_of.get_attribute("datetime"))
     expect(time_of).to_have_text(f"{at.day} {at:%b %Y, %H:%M}")
