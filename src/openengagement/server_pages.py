@@ -127,7 +127,11 @@ def _build_renderer(shared: Shared, sessions: BrowserSessions) -> PageRenderer:
     settings = shared.settings
     languages = load_languages(settings.page_languages, settings.platform_nouns)
     return PageRenderer(
-        settings.look, sessions, languages=languages, image_hosts=settings.image_host_names
+        settings.look,
+        sessions,
+        languages=languages,
+        image_hosts=settings.image_host_names,
+        count_waiting=shared.folder.registry.app_list.count_waiting,
     )
 
 

@@ -383,7 +383,7 @@ def test_the_page_says_why_days_are_in_utc(alice):
 def test_the_running_day_is_marked(alice):
     page = alice.open(address(RECENT, start=day(2), end=day(0), by="day"))
     assert re.search(rf'<th scope="row">{day(0)} <span class="hint">\(still counting\)', page.html)
-    assert "Still counting, until" in page.text("running")
+    assert "Incomplete, counted until" in page.text("running")
     past = alice.open(address(RECENT, start="2024-05-01", end="2024-05-02", by="day"))
     assert "still counting" not in past.html.lower()
 

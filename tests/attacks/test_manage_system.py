@@ -234,6 +234,8 @@ def test_figures_of_the_system_are_those_of_status_and_metrics(console, mira):
     page = mira.open("/manage/system")
     for name in ("accounts", "apps", "tweets", "platform_keys", "apps_waiting"):
         assert int(page.text(f"item-{name}").replace(",", "")) == status[name], name
+    items = page.html.partition('id="items"')[2].partition("</dl>")[0]
+    assert 'lang="en"' not in items, "each has a translated name"
 
 
 @pytest.mark.embedded  # a balancer may ask the node without metrics

@@ -160,6 +160,30 @@ def test_the_best_tweets_are_those_of_the_api(oauth, alice):
         ]
 
 
+@pytest.mark.parametrize(
+    ("given", "days"),
+    [
+        (MAY, "start=2024-04-28&end=2024-05-04&by=hour"),
+        (MAY | {"first": "2024-03-01"}, "start=2024-04-07&end=2024-05-04&by=day"),
+    ],
+)
+def test_a_best_tweet_leads_to_its_chart_over_the_period(oauth, alice, given, days):
+    page = alice.open(address(**given, by="impressions"))
+    found = re.search(r'class="to-chart" href="([^"]*)"', page.html)[1].replace("&amp;", "&")
+    assert found.endswith(f"&metric=impressions&{days}")
+    chart = alice.open(found)
+    assert chart.status == 200
+    best = page.html.partition('class="best"')[2].partition("</ol>")[0]
+    assert re.search(r'class="v">(.*?)<', best)[1] in chart.html
+
+
+def test_all_tweets_keeps_the_period_and_the_order(oauth, alice):
+    page = alice.open(address(**MAY, by="favorites", zone="UTC"))
+    link = re.search(r'class="all" href="([^"]*)"', page.html)[1].replace("&amp;", "&")
+    assert link == f"/explore?{urlencode(MAY | {'zone': 'UTC', 'sort': 'favorites'})}"
+    assert 'aria-sort="descending"' in alice.open(link).html
+
+
 def test_the_period_before_is_compared(alice):
     """1 May has 23 + 10 + 8 + 4 impressions, and 2 May has 17."""
     page = alice.open(address(period="custom", first="2024-05-02", last="2024-05-02"))
@@ -171,11 +195,11 @@ def test_the_period_before_is_compared(alice):
 def test_the_running_day_is_marked(alice):
     page = alice.open(address(metric="url_clicks"))
     assert page.html.count('class="running"') == 1
-    assert "Still counting, until" in page.html
+    assert "Incomplete, counted until" in page.html
     assert "(still counting)" in page.html
     over = alice.open(address(**MAY))
     assert 'class="running"' not in over.html
-    assert "Still counting" not in over.html
+    assert "Incomplete" not in over.html
 
 
 def test_nothing_is_said_in_words(alice):
@@ -183,6 +207,7 @@ def test_nothing_is_said_in_words(alice):
     assert page.text("total") == "0"
     assert page.html.count("Nothing in this time.") == 2
     assert "Not enough yet." in page.html
+    assert "App opens" in page.text("uncounted")
 
 
 # Who sees what.

@@ -58,8 +58,9 @@ class Formats:
         return str(format_decimal(value, "#,##0.##", locale=self._locale)) + self._percent
 
     def compact(self, value: float) -> str:
-        """Write a number for the axis of a chart: `421.01K`."""
-        return str(format_compact_decimal(value, fraction_digits=2, locale=self._locale))
+        """Write a number for the axis of a chart: `421.01K`; in German, `421.010`."""
+        text = str(format_compact_decimal(value, fraction_digits=2, locale=self._locale))
+        return self.number(int(text)) if text.removeprefix("-").isdecimal() else text
 
     def day(self, day: date) -> str:
         """Write a day: `1 Nov 2026`."""

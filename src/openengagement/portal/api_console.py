@@ -41,7 +41,7 @@ _LEVELS: Final = tuple(f"group_{number}" for number in range(1, len(Dimension) +
 _ENDPOINTS: Final[Mapping[str, str]] = {
     Endpoint.TOTALS: gettext_noop("Totals since posting"),
     Endpoint.LAST_28_HOURS: gettext_noop("Last 28 hours"),
-    Endpoint.HISTORICAL: gettext_noop("Historical, up to 4 weeks"),
+    Endpoint.HISTORICAL: gettext_noop("Up to 4 weeks"),
 }
 _NO_TOKEN: Final = gettext_noop(
     "You have no access token for this app. Generate one under Keys and tokens, or send the "

@@ -12,7 +12,6 @@ from openengagement.language.current import gettext as _
 from openengagement.portal.access import MANAGERS_ONLY
 from openengagement.portal.manage_views import (
     DECISIONS,
-    WAITING,
     InvalidNumber,
     actor_of,
     describe_done,
@@ -31,6 +30,7 @@ from openengagement.portal.manage_views import (
 from openengagement.portal.months import format_month
 from openengagement.portal.page_request import PageRequest, with_query
 from openengagement.portal.rendering import PageRenderer, Refusal, describe_app, redirect
+from openengagement.registry.app_list import WAITING
 from openengagement.registry.apps import App, AppRemoved
 from openengagement.registry.decisions import NotManager, Outdated
 from openengagement.registry.registry import Registry
@@ -175,6 +175,7 @@ class Console:
             enabled=app.enabled,
             suspended=app.suspended,
             created_at_s=app.created_at_s,
+            access_level=app.access_level,
         )
 
     def _describe_usage(self, app: App, month: str) -> dict[str, Any]:

@@ -44,6 +44,29 @@ _HINTS: Final[Mapping[str, str]] = {
 }
 
 
+# Names of `openengagement status` -> what the page calls them. A new name is shown as it is.
+_ITEMS: Final[Mapping[str, str]] = {
+    "accounts": gettext_noop("Accounts"),
+    "apps": gettext_noop("Apps"),
+    "access_tokens": gettext_noop("Access tokens"),
+    "sessions": gettext_noop("Sessions"),
+    "platform_keys": gettext_noop("Platform keys"),
+    "webhooks": gettext_noop("Webhooks"),
+    "deliveries_waiting": gettext_noop("Waiting deliveries"),
+    "deliveries_failed": gettext_noop("Failed deliveries"),
+    "apps_waiting": gettext_noop("Waiting apps"),
+    "apps_enabled": gettext_noop("Enabled apps"),
+    "apps_disabled": gettext_noop("Disabled apps"),
+    "apps_suspended": gettext_noop("Suspended apps"),
+    "tweets": gettext_noop("{Tweets}"),
+    "counter_rows": gettext_noop("Counters"),
+    "segment_files": gettext_noop("Segment files"),
+    "unflushed_segments": gettext_noop("Unflushed segments"),
+    "commits_under_way": gettext_noop("Commits under way"),
+    "commits_set_aside": gettext_noop("Commits set aside"),
+}
+
+
 class IngestionRate:
     """Samples the events that all processes have accepted. A chore of each worker."""
 
@@ -101,6 +124,7 @@ class SystemPage:
             "scripts": ("page.js",),
             "ingestion": describe_ingestion(values, self._rate.per_second()) if values else None,
             "items": self._folder.count_items(),
+            "item_names": _ITEMS,
             "disk": disk,
             "notices": [
                 *list_faults(values or {}),

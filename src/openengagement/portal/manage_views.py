@@ -23,7 +23,6 @@ LIMITS: Final[Mapping[str, int]] = {
     "per_minute": PER_MINUTE_MAX,
     "handles_contracted": HANDLES_MAX,
 }
-WAITING: Final = Search(state=AppState.WAITING)
 _TEXT_MAX: Final = 128  # characters of a search
 _SEEN: Final = ("name", "website", "description", "access_level")
 _APP_CHANGED: Final = gettext_noop(

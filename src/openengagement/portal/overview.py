@@ -1,6 +1,7 @@
 """The overview of an account: how all of its Tweets did in a period, and in the one before."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -38,6 +39,8 @@ from openengagement.portal.tweet_views import TweetViews
 from openengagement.portal.zones import describe_other, read_zone
 
 PATH: Final = "/overview"
+_CHART_SPAN: Final = timedelta(days=27)  # from the first day to the last one
+_HOURLY_SPAN: Final = timedelta(days=7)
 _SIDE: Final = ("favorites", "retweets", RATE)  # beside the metric that ranks the best Tweets
 
 
@@ -104,6 +107,7 @@ class Overview:
         figures = make_figures(sums.by_hour, sums.before)
         bars = make_bars(metric, period, now=sums.by_hour, before=sums.before)
         start_s, end_s = period.start_hour * HOUR_S, period.end_hour * HOUR_S
+        rest = [figures[name] for name in METRICS if name not in MAIN]
         return {
             "tweets": len(sums.tweets),
             "more": sums.more,
@@ -119,9 +123,11 @@ class Overview:
                 }
                 for name in MAIN
             ],
-            "rest": [figures[name] for name in METRICS if name not in MAIN],
-            "best": self._rank(sums, ranked_by),
+            "rest": [each for each in rest if each.value or each.before],
+            "uncounted": [each.label for each in rest if not each.value and not each.before],
+            "best": self._rank(sums, ranked_by, days=_chart_days(period)),
             "ranked_by": ranked_by,
+            "list_query": urlencode({**_list_view(view, period), "sort": ranked_by}),
             "side": [(name, LABELS[name]) for name in _SIDE if name != ranked_by],
             "metrics": {name: LABELS[name] for name in METRICS},
             "heat": make_heat(period, sums.by_hour),
@@ -130,8 +136,10 @@ class Overview:
             "csv": f"{path}.csv?{urlencode(view)}",
         }
 
-    def _rank(self, sums: AccountSums, metric: str) -> list[dict[str, Any]]:
-        """Describe the best Tweets of the period by a metric."""
+    def _rank(
+        self, sums: AccountSums, metric: str, *, days: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """Describe the best Tweets of the period by a metric. `days` are those of their charts."""
         found = find_best(sums.by_tweet, metric)
         described = self._views.describe([sums.tweets[at] for at in found])
         values = [value_of(sums.by_tweet[at], metric) or 0 for at in found]
@@ -140,6 +148,7 @@ class Overview:
                 "tweet": tweet,
                 "value": value,
                 "share": value / values[0],
+                "chart": urlencode({"tweet_ids": tweet.tweet_id, "metric": metric, **days}),
                 "side": {name: value_of(sums.by_tweet[at], name) for name in _SIDE},
             }
             for tweet, value, at in zip(described.values(), values, found, strict=True)
@@ -173,6 +182,22 @@ def _kept(query: Mapping[str, str], period: Period) -> dict[str, str]:
 def _link(path: str, view: Mapping[str, str], **changes: str) -> str:
     """Return the address of a view with changes."""
     return f"{path}?{urlencode({**view, **changes})}"
+
+
+def _list_view(view: Mapping[str, str], period: Period) -> dict[str, str]:
+    """Return the parameters of the list of Tweets over the same period."""
+    kept = {name: view[name] for name in ("first", "last", "zone") if name in view}
+    return {"period": period.name, **kept}
+
+
+def _chart_days(period: Period) -> dict[str, str]:
+    """Return the parameters of a chart over a period, or over its last 28 days."""
+    if period.name == "28h":
+        return {}
+    last = period.zone.at(period.end_hour * HOUR_S - 1).date()
+    first = max(period.zone.at(period.start_hour * HOUR_S).date(), last - _CHART_SPAN)
+    by = "hour" if last - first < _HOURLY_SPAN else "day"
+    return {"start": first.isoformat(), "end": last.isoformat(), "by": by}
 
 
 def _controls(view: Mapping[str, str], period: Period, *, path: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Pages as responses: templates, security headers, redirects and compression."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -65,6 +65,7 @@ class PageRenderer:
     """Renders templates for the person who is signed in, in one of `languages`.
 
     `assets` are the static files. Pages with pictures of Tweets may load them from `image_hosts`.
+    `count_waiting` returns the number of apps that wait for a manager; every page tells managers.
     """
 
     def __init__(
@@ -74,11 +75,13 @@ class PageRenderer:
         *,
         languages: Languages,
         image_hosts: Collection[str] = (),
+        count_waiting: Callable[[], int] = int,
     ) -> None:
         self.languages = languages
         self.assets = Assets(look, languages)
         self._image_sources = sorted(f"https://{host}" for host in image_hosts)
         self._sessions = sessions
+        self._count_waiting = count_waiting
         self._environment = make_environment(PackageLoader("openengagement.portal"))
         self._environment.globals |= {
             "asset": self.assets.url,
@@ -102,8 +105,10 @@ class PageRenderer:
         lead besides this server. In `context`, `scripts` names the static scripts of the page, and
         `pictures` says that it may show pictures of Tweets.
         """
+        manages = request.session is not None and request.session.is_manager
         common = {
             "viewer": _describe_viewer(request),
+            "waiting_apps": self._count_waiting() if manages else 0,
             "csrf_token": self._sessions.csrf_token(request),
             "here": request.path,
             "this_page": _this_page(request, status),

@@ -38,6 +38,11 @@ class TweetView:
     host: str
     image: str
 
+    @property
+    def line(self) -> str:
+        """The start of the text on one line, for lists that also show when it was posted."""
+        return _shorten(self.text)
+
 
 class TweetViews:
     """Describes Tweets for the pages.

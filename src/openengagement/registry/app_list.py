@@ -31,6 +31,9 @@ class Search:
     state: AppState | None = None
 
 
+WAITING: Final = Search(state=AppState.WAITING)
+
+
 @dataclass(frozen=True, slots=True)
 class ListedApp:
     """An app as a manager sees it, with the number of its requests of one month."""
@@ -90,6 +93,12 @@ class AppList:
         with self._database.reading() as db:
             found = {row[0]: row[1] for row in db.execute(query)}
         return {state: found.get(state, 0) for state in AppState}
+
+    def count_waiting(self) -> int:
+        """Return the number of apps that wait for a manager's decision."""
+        query = sa.select(sa.func.count()).select_from(APPS).where(*_matching(WAITING))
+        with self._database.reading() as db:
+            return db.scalar(query) or 0
 
     def read_state(self, app_id: int) -> AppState:
         """Return the state of an app.

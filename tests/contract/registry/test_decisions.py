@@ -204,6 +204,7 @@ def test_states_and_their_counts(registry, add_app, decide):
     assert names(registry, state="disabled") == ["app 2"]
     assert names(registry, state="suspended") == ["app 3"]
     counted = registry.app_list.count_apps()
+    assert registry.app_list.count_waiting() == counted["waiting"]
     assert counted == {"waiting": 2, "enabled": 1, "disabled": 1, "suspended": 1}
     assert registry.app_list.count_apps("app 1") == dict.fromkeys(counted, 0) | {"enabled": 1}
 

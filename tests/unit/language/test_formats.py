@@ -35,6 +35,7 @@ def test_numbers():
     assert (ENGLISH.fixed(1234.56, 1), GERMAN.fixed(1234.56, 1)) == ("1,234.6", "1.234,6")
     assert (ENGLISH.percent(0.12345), GERMAN.percent(0.12345)) == ("12.35%", "12,35\xa0%")
     assert (ENGLISH.tick(0.005), GERMAN.tick(0.0125)) == ("0.5%", "1,25\xa0%")
+    assert (ENGLISH.compact(300_000), GERMAN.compact(300_000)) == ("300K", "300.000")
     assert (ENGLISH.compact(2_500_000), GERMAN.compact(2_500_000)) == ("2.5M", "2,5\xa0Mio.")
 
 

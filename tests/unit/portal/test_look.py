@@ -9,7 +9,7 @@ import openengagement
 
 PORTAL = Path(openengagement.__file__).parent / "portal"
 CSS = (PORTAL / "static" / "portal.css").read_text(encoding="utf-8")
-SIZE_MAX = 23 * 1024
+SIZE_MAX = 24 * 1024
 
 SURFACES = ("paper", "card", "sunken")
 TEXT = [

@@ -138,6 +138,7 @@ BASE = {
     "author": None,
     "owners": (),
     "base": "",
+    "waiting_apps": 0,
 }
 WHEN = int(datetime(2026, 11, 2, 9, 5, 59, tzinfo=UTC).timestamp())
 
@@ -335,6 +336,9 @@ def listed_app(name, **more):
         "state": "enabled",
         "per_minute": None,
         "created_at_s": WHEN,
+        "website": None,
+        "description": None,
+        "access_level": "read",
         "requests": 0,
         "refused": 0,
         "handles_contracted": None,
@@ -383,7 +387,7 @@ MANAGE_APP = {
     "notice": None,
     "app": app_named("Birdseye")
     | {"id": 10000001, "state": "waiting", "enabled": False, "suspended": False}
-    | {"created_at_s": WHEN, "seen": "tag"},
+    | {"created_at_s": WHEN, "seen": "tag", "access_level": "read"},
     "default_limit": 6000,
     "numbers": NO_NUMBERS,
     "faults": {},
@@ -411,7 +415,8 @@ MANAGE_USAGE = {
 MANAGE_SYSTEM = {
     "viewer": MIRA,
     "ingestion": None,
-    "items": {"accounts": 3},
+    "items": {"accounts": 3, "new_figure": 1},
+    "item_names": {"accounts": "Accounts"},
     "disk": {"data_bytes": 5, "disk_bytes": 5_000_000, "free_bytes": 5_000_000_000},
     "notices": [],
 }
@@ -585,7 +590,7 @@ def overview_of(text):
         "spark": draw_spark([bar.value for bar in bars]),
         "href": f"/overview?a={text}",
     }
-    best = {"tweet": tweet_view("5", text), "value": 5, "share": 1.0}
+    best = {"tweet": tweet_view("5", text), "value": 5, "share": 1.0, "chart": f"a={text}"}
     return OVERVIEW | {
         "state": "figures",
         "period": period,
@@ -601,8 +606,10 @@ def overview_of(text):
         "chart": draw_bars(bars, period, is_rate=False),
         "ledger": [row | {"current": True}],
         "rest": [figures["media_views"]],
+        "uncounted": [text],
         "best": [best | {"side": {"replies": 1, RATE: None}}],
         "ranked_by": "impressions",
+        "list_query": f"sort={text}",
         "side": [("replies", "Replies"), (RATE, "Rate")],
         "metrics": {"impressions": "Impressions"},
         "heat": make_heat(period, hours),
@@ -811,7 +818,8 @@ def hostile_console(text, viewer):
     """The manager's console with every optional part."""
     used = {"requests": 41, "refused": 3, "errors": {"rate_limited": 3}, "handles": 12}
     apps = [
-        listed_app(text, owner=text, requests=41, refused=3, handles_contracted=10),
+        listed_app(text, owner=text, requests=41, refused=3, handles_contracted=10)
+        | {"website": f"javascript:{text}", "description": text},
         listed_app(text, id=10000002, state="suspended", per_minute=7, handles_contracted=500),
     ]
     notice = {"app": text, "text": "is enabled."}
@@ -1207,7 +1215,7 @@ def test_no_app_can_be_created_when_the_limit_is_zero():
 @pytest.mark.parametrize(
     ("state", "badge", "words"),
     [
-        ("waiting", "Not enabled", "once its App ID is enabled"),
+        ("waiting", "Waiting for access", "once its App ID is enabled"),
         ("enabled", "Enabled", "for up to 12,000 requests a minute"),
         ("suspended", "Suspended", "is refused"),
     ],
@@ -1362,6 +1370,28 @@ def test_a_waiting_app_can_be_enabled_from_the_list(limit, shown):
     ]
 
 
+def test_a_manager_sees_what_the_approval_covers():
+    """The form sends a hash of these; see `manage_views.fingerprint`."""
+    asked = {"website": "https://birdseye.example", "description": "Counts birds."}
+    row = listed_app("Birdseye", access_level="read-write", **asked)
+    queue = render("manage.html", waiting=[row])
+    page = render("manage_app.html", app=MANAGE_APP["app"] | asked | {"access_level": "read-write"})
+    for shown in (queue, page):
+        assert any(link["href"] == asked["website"] for link in shown.all("a"))
+        for text in ("Counts birds.", "Read and write"):
+            assert text in shown.text_of["main"]
+
+
+def test_every_page_tells_managers_how_many_apps_wait():
+    def told(count):
+        page = render("developer_apps.html", viewer=MIRA, waiting_apps=count)
+        return " ".join(re.sub("<[^>]*>", "", page.html.partition('"/manage"')[2])[:80].split())
+
+    assert told(1).startswith(">Manager's console 1: 1 app waits")
+    assert told(1200).startswith(">Manager's console 1,200: 1,200 apps wait")
+    assert "wait" not in told(0)
+
+
 def test_forms_send_back_what_their_page_showed():
     """Without them, a manager could overwrite a change that they did not see."""
     knew = {"was_per_minute": "7", "was_handles_contracted": "500"}
@@ -1467,7 +1497,7 @@ def test_the_share_of_refused_requests():
 def test_entries_of_the_audit_log_are_sentences():
     log = [
         logged(),
-        logged(action="limit", before=None, after="600"),
+        logged(action="limit", before=None, after="6000"),
         logged(action="handles", before="500", after=None),
         logged("ana", action="role", app_id=None, before="member", after="manager"),
         logged(action="suspend", actor="command line", actor_id=None),
@@ -1485,7 +1515,7 @@ def test_entries_of_the_audit_log_are_sentences():
     text = " ".join(render("manage_audit.html", entries=log).text_of["main"].split())
     for said in (
         "Birdseye: @mira enabled the app.",
-        "@mira changed its limit per minute from the default to 600.",
+        "@mira changed its limit per minute from the default to 6,000.",
         "@mira changed its contracted handles a month from 500 to none.",
         "@mira made @ana a manager (previously a member).",
         "The command line suspended the app.",

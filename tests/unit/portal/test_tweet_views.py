@@ -51,6 +51,7 @@ def test_tweets_with_the_same_text_are_told_apart_by_their_times():
     first, other, second, *without = describe(("Fog.",), ("Rain.",), (" Fog.",), None, None)
     assert first.name == "Fog. (22 Nov 2026, 10:07 UTC)"
     assert second.name == "Fog. (22 Nov 2026, 10:09 UTC)"
+    assert first.line == second.line == "Fog."
     assert other.name == "Rain."
     assert [each.name for each in without] == ["4", "5"]
 

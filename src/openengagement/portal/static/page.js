@@ -30,18 +30,22 @@ if (zoned && !("chosen" in zoned.dataset) && zone && zone !== zoned.dataset.zone
   }
 }
 
-const local = formatTime({ dateStyle: "medium", timeStyle: "short" });
+// Times are those of the reader's zone, or of the zone that the page was asked for, with UTC on demand. The
+// lists of an author say once whose times they show; everywhere else, each time names its zone.
+const timeZone = zoned && "chosen" in zoned.dataset ? zoned.dataset.zone : undefined;
+const parts = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZone };
+const unnamed = formatTime(parts);
+const named = formatTime({ ...parts, timeZoneName: "short" });
 for (const time of document.querySelectorAll("time[datetime]")) {
-  if (time.closest("main.sheet")) { // an author's lists: one time each, and UTC on demand
-    time.title = time.textContent;
-    time.textContent = local.format(new Date(time.dateTime));
-    continue;
-  }
-  if (new Date(time.dateTime).getTimezoneOffset() === 0) continue; // it is as late there as in UTC
-  const small = document.createElement("span");
-  small.className = "local";
-  small.textContent = gettext("%(time)s your time", { time: local.format(new Date(time.dateTime)) });
-  time.after(small);
+  time.title = time.textContent;
+  const format = time.closest("main.sheet") ? unnamed : named;
+  time.textContent = format.format(new Date(time.dateTime));
+}
+
+// A row of tabs that scrolls shows the tab of the page.
+for (const tab of document.querySelectorAll(".tabs [aria-current]")) {
+  const row = tab.parentElement;
+  row.scrollLeft = tab.offsetLeft - (row.clientWidth - tab.offsetWidth) / 2;
 }
 
 const RESENT_AFTER_MS = 5000; // somebody who stopped the page may send the form again
