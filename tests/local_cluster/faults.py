@@ -24,7 +24,10 @@ from support.small_disk import SmallDisk, small_disk
 from support.waiting import wait_for
 
 HOLD_S = 6.0  # how long a fault lasts: longer than the sessions of ZooKeeper
-DISK = "48m"
+# A small part takes tens of KB until eight minutes after it was merged. A replica on a full disk
+# merges no more, and its shard refuses every insert from 300 parts on.
+DISK = "512m"
+LOG_CHARS = 5000  # of the end of each log that is printed if a fault fails
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 2 << 30
 CLOCK_S = 120
@@ -238,7 +241,7 @@ def try_faults(*, short: bool, only: str = "", report: Callable[[Row], None]) ->
         load = stack.enter_context(Load(cluster, register_tweets(cluster)))
         for fault in chosen:
             if there[fault.needs]:
-                report(_try(fault, cluster, load))
+                report(_try_showing_logs(fault, cluster, load))
         return [fault.name for fault in chosen if not there[fault.needs]]
 
 
@@ -255,6 +258,15 @@ def _folders_in_memory() -> Iterator[None]:
         yield
     finally:
         tempfile.tempdir = before
+
+
+def _try_showing_logs(fault: Fault, cluster: LocalCluster, load: Load) -> Row:
+    try:
+        return _try(fault, cluster, load)
+    except AssertionError:
+        for node in [*cluster.api, *cluster.consumers]:
+            print(f"--- {node.name}: {node.log()[-LOG_CHARS:]}", file=sys.stderr)
+        raise
 
 
 def _try(fault: Fault, cluster: LocalCluster, load: Load) -> Row:
