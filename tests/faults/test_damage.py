@@ -380,6 +380,21 @@ def test_damage_that_only_a_merge_of_the_counting_process_meets_is_told(crashing
     assert_told(crashing, receiver, path)
 
 
+def test_damage_that_the_counting_process_meets_at_its_start_is_told(crashing, folder, receiver):
+    """It looks for idempotency keys of version 0.1.0. No worker reads keys."""
+    crashing.start()
+    flip_table(folder / "counters.sqlite3", "batches")
+    event = {"tweet_id": "1", "type": "favorites", "at": format_time(int(SystemClock().now_s()))}
+    with open_session() as session:  # it starts with the first batch
+        answer = crashing.send(session, "events", json.dumps(event))
+    assert (answer.status_code, answer.headers["x-error-code"]) == (503, "unavailable")
+    wait_for(lambda: receiver.received, reason=crashing.log)
+    (message,) = receiver.of_type("damage.found")
+    assert message["data"]["file"] == "counters.sqlite3"
+    assert "counting_process_failed" in crashing.log()
+    assert "Traceback" not in crashing.log()
+
+
 def test_damage_is_told_by_a_process_without_a_registry(crashing, folder):
     """Once for each file and day, however often it is met."""
     notices = DamageNotices(folder, Settings(), clock=SystemClock())

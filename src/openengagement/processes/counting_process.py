@@ -36,7 +36,7 @@ if __name__ == "__main__":  # before slow imports, so that these do not look lik
 from collections.abc import Callable
 
 from openengagement.clock import Clock, SystemClock
-from openengagement.errors import StoreDamaged
+from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.ingest.logs.log_url import parse_url
 from openengagement.ingest.logs.opening import open_publisher
 from openengagement.ingest.logs.publishing import BatchPublisher
@@ -56,7 +56,7 @@ from openengagement.settings import (
     Settings,
     load_settings,
 )
-from openengagement.stores.contract import RemembersOlder
+from openengagement.stores.contract import CounterStore, RemembersOlder
 from openengagement.stores.opening import open_stores
 from openengagement.telemetry import configure_log, log_event, log_failure
 
@@ -82,7 +82,11 @@ def main() -> None:
     )
     publishes = settings.intake == LOG
     open_intake = _open_log_intake if publishes else _open_store_intake
-    handle, close = open_intake(data, settings, clock=clock, listener=listener)
+    try:
+        handle, close = open_intake(data, settings, clock=clock, listener=listener)
+    except StoreUnavailable as error:  # the supervisor starts another one
+        log_failure("counting_process_failed", error)
+        sys.exit(1)
     threading.Thread(target=_listen, args=(listener, handle), daemon=True).start()
     log_event("counting_process_started")
     sys.stdin.buffer.read()
@@ -98,7 +102,9 @@ def _open_store_intake(
     # If the folder has a registry, a missing database of counters was removed: do not create it.
     create = not (data / REGISTRY_FILE).exists()
     notices = DamageNotices(data, settings, clock=clock)
-    stores = open_stores(data, settings, clock=clock, create=create, on_damage=notices.note)
+    with notices.told():
+        stores = open_stores(data, settings, clock=clock, create=create, on_damage=notices.note)
+        read_older = _find_older(stores.counters)
 
     def note_failure(error: BaseException) -> None:
         log_failure("commit_failed", error)
@@ -110,13 +116,9 @@ def _open_store_intake(
         queue_max=0,  # unlimited, because the workers limit the batches in flight
         on_failure=note_failure,
     )
-    counters = stores.counters
-    read_older = None
-    if isinstance(counters, RemembersOlder) and counters.holds_older():
-        read_older = counters.read_older_outcome
     uploads = EventUploads(
         writer,
-        counters.read_outcome,
+        stores.counters.read_outcome,
         settings=settings,
         now_s=clock.now_s,
         read_older=read_older,
@@ -127,6 +129,13 @@ def _open_store_intake(
         stores.close()
 
     return uploads.handle, close
+
+
+def _find_older(counters: CounterStore) -> Callable[[bytes, bytes], bytes | None] | None:
+    """Return what reads outcomes of version 0.1.0, None if the store holds none."""
+    if isinstance(counters, RemembersOlder) and counters.holds_older():
+        return counters.read_older_outcome
+    return None
 
 
 def _open_log_intake(
