@@ -107,15 +107,6 @@ function markRunning(plot, times, { bars, step }) {
   ctx.restore();
 }
 
-// The zone of a page, which the server may know under a name that the browser does not.
-function knownZone(name) {
-  try {
-    return formatTime({ timeZone: name }).resolvedOptions().timeZone;
-  } catch {
-    return "UTC";
-  }
-}
-
 // Formats of a time for the axis, for people and for screen readers.
 function describeMoments(hourly, zone) {
   const write = (timeZone, options) => {

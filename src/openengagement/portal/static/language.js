@@ -29,3 +29,12 @@ function parseNumber(text) {
   const plain = text.replaceAll(LANGUAGE.group, "").replace(LANGUAGE.decimal, ".");
   return text.endsWith("%") ? parseFloat(plain) / 100 : Number(plain);
 }
+
+// The zone of a page, which the server may know under a name that the browser does not.
+function knownZone(name) {
+  try {
+    return formatTime({ timeZone: name }).resolvedOptions().timeZone;
+  } catch {
+    return "UTC";
+  }
+}

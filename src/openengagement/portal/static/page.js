@@ -32,7 +32,7 @@ if (zoned && !("chosen" in zoned.dataset) && zone && zone !== zoned.dataset.zone
 
 // Times are those of the reader's zone, or of the zone that the page was asked for, with UTC on demand. The
 // lists of an author say once whose times they show; everywhere else, each time names its zone.
-const timeZone = zoned && "chosen" in zoned.dataset ? zoned.dataset.zone : undefined;
+const timeZone = zoned && "chosen" in zoned.dataset ? knownZone(zoned.dataset.zone) : undefined;
 const parts = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZone };
 const unnamed = formatTime(parts);
 const named = formatTime({ ...parts, timeZoneName: "short" });
