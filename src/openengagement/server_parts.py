@@ -40,7 +40,7 @@ class Shared:
         self.lookup = CredentialLookup(registry, keyring)
         self.last_used = LastUsed(registry, now_s=self.now_s)
         self.meter = UsageMeter(registry.usage, now_s=self.now_s)
-        self.usage_writer = UsageWriter(self.meter, self.limits, registry.database)
+        self.usage_writer = UsageWriter(self.meter, limits=self.limits, database=registry.database)
         self.noticing = Noticing(registry, self.damage, now_s=self.now_s)
         self.inner_calls = InnerCalls()
         self.letters: Letters | None = None

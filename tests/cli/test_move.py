@@ -246,7 +246,7 @@ def test_a_switch_waits_for_the_usage_of_every_worker(run, data, target, filled)
     limits = SimpleNamespace(is_sealed=(data / "limits.sealed").exists)
     with closing(open_registry(data)) as registry, ThreadPoolExecutor(1) as pool:
         meter = UsageMeter(registry.usage, now_s=lambda: CLOCK_S)
-        worker = UsageWriter(meter, limits, registry.database)
+        worker = UsageWriter(meter, limits=limits, database=registry.database)
         with meter.in_flight:
             moved = pool.submit(moving, run, data, target, "--switch")
             wait_for(limits.is_sealed)

@@ -110,7 +110,7 @@ class UsageWriter:
     requests that were in flight then have been counted.
     """
 
-    def __init__(self, meter: UsageMeter, limits: Limits, database: Database) -> None:
+    def __init__(self, meter: UsageMeter, *, limits: Limits, database: Database) -> None:
         self._meter = meter
         self._limits = limits
         self._database = database

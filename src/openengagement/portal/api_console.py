@@ -35,7 +35,7 @@ from openengagement.portal.rendering import NO_FAULTS, PageRenderer, describe_ap
 from openengagement.registry.apps import App
 from openengagement_client.signature import base_url
 
-_SHOWN_CHARS: Final = 20_000  # of an answer
+_SHOWN_CHARS: Final = 16_000  # of an answer
 _DEFAULT_TYPES: Final = ("impressions", "engagements", "favorites")
 _LEVELS: Final = tuple(f"group_{number}" for number in range(1, len(Dimension) + 1))
 _ENDPOINTS: Final[Mapping[str, str]] = {

@@ -120,7 +120,7 @@ def test_a_certificate_that_is_not_trusted(inbox, certificates, monkeypatch):
 def test_another_machine_needs_tls(inbox, monkeypatch):
     """A server that does not offer STARTTLS gets neither the password nor the mail."""
     with mail_server(inbox, auth_required=False) as port:
-        monkeypatch.setattr("openengagement.setting_kinds._THIS_MACHINE", frozenset())
+        monkeypatch.setattr("openengagement.setting_kinds.THIS_MACHINE", frozenset())
         found = send(f"smtp://engagement:secret@127.0.0.1:{port}")
     assert found == Result("SMTPNotSupportedError")
     assert (inbox.mails, inbox.users) == ([], [])
