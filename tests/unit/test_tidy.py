@@ -62,7 +62,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "openengagement.stores.embedded.compaction:failures_logged": "committed data is safe",
     "openengagement.notifications.delivering:Deliverer.run": "it is logged, and tried again",
     "openengagement.notifications.delivering:Deliverer._attempt": "other deliveries go on",
-    "openengagement.processes.damage_notices:DamageNotices._try_to_write": "logged, and tried again",
+    "openengagement.processes.damage_notices:DamageNotices._try_to_write": "it is tried again",
     "openengagement.notifications.letters:Letters._work": "it is logged; other letters go on",
     "openengagement.housekeeping:run_chore": "it is logged, and tried again in a moment",
 }
