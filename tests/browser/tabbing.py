@@ -34,7 +34,11 @@ _STOP = """() => {
   }
   reached.add(element);
   const box = element.getClientRects()[0];
-  const front = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+  // The middle of what is in the window: a browser shows the line of the caret, and no more, of a
+  // text with several lines.
+  const middle = (from, to, end) => (Math.max(from, 0) + Math.min(to, end)) / 2;
+  const front = document.elementFromPoint(
+    middle(box.left, box.right, innerWidth), middle(box.top, box.bottom, innerHeight));
   return {
     again: false,
     over: false,
