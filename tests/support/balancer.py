@@ -29,6 +29,9 @@ class Balancer:
         """Connect to a server."""
         return await asyncio.open_connection(HOST, next(self._targets))
 
+    async def _greet(self, writer: asyncio.StreamWriter) -> None:
+        """Do what comes before the content of a new connection."""
+
     async def _permission(self) -> None:
         """Return when data may pass."""
 
@@ -53,6 +56,7 @@ class Balancer:
         assert task is not None
         self._connections.add(task)
         try:
+            await self._greet(writer)
             await self._permission()
             source, target = await self._connect()
             sending = asyncio.create_task(self._pump(reader, target))
@@ -62,10 +66,12 @@ class Balancer:
             finally:
                 sending.cancel()
                 target.close()
-        except (OSError, asyncio.CancelledError):
+        except OSError:
             pass
+        except asyncio.CancelledError:
+            writer.transport.abort()
         finally:
-            writer.close()
+            await _end(writer)
             self._connections.discard(task)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -80,6 +86,20 @@ class Balancer:
                 writer.write_eof()
 
 
+async def _end(writer: asyncio.StreamWriter) -> None:
+    """Close a connection after everything was sent, or at once if the task is cancelled.
+
+    TLS waits for the other side to say that it closes, too.
+    """
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except OSError:
+        pass
+    except asyncio.CancelledError:
+        writer.transport.abort()
+
+
 class TlsProxy(Balancer):
     """Speaks TLS, and passes the content on to a server that does not."""
 
@@ -88,5 +108,5 @@ class TlsProxy(Balancer):
         self._context.load_cert_chain(certificates.leaf, certificates.leaf_key)
         super().__init__(port, [target])
 
-    async def _listen(self, port: int) -> asyncio.Server:
-        return await asyncio.start_server(self._serve, HOST, port, ssl=self._context)
+    async def _greet(self, writer: asyncio.StreamWriter) -> None:
+        await writer.start_tls(self._context)
