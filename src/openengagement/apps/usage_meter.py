@@ -114,7 +114,7 @@ class UsageWriter:
         self._meter = meter
         self._limits = limits
         self._database = database
-        self._last: InFlight | None = None  # the requests of before the limits were sealed
+        self._last: InFlight | None = None  # admitted before the limits were sealed
         database.join_writers()
 
     def write(self) -> None:
