@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import json
 import os
 import shutil
 import signal
@@ -71,6 +72,12 @@ def count_within(address, seconds=PATIENCE_S, sent=None):
             return send_upload(sent or upload(), address)
         except Unavailable:
             assert time.monotonic() < until
+
+
+def logged(capfd, event):
+    """Return the first log line of that event."""
+    lines = map(json.loads, capfd.readouterr().err.splitlines())
+    return next(line for line in lines if line["event"] == event)
 
 
 def test_it_starts_with_the_first_batch_and_ends_with_its_server(tmp_path, monkeypatch):
@@ -180,7 +187,9 @@ def test_a_batch_fails_if_the_data_folder_cannot_be_opened(address, tmp_path, ca
     (tmp_path / "counters.sqlite3").write_bytes(b"no database" * 1000)
     with pytest.raises(Unavailable):
         send_upload(upload(), address)
-    assert "DatabaseError" in capfd.readouterr().err
+    failure = logged(capfd, "counting_process_failed")
+    assert failure["error"] == "StoreDamaged"
+    assert failure["file"] == "counters.sqlite3"
 
 
 def test_a_batch_fails_if_the_data_folder_is_locked(address, tmp_path, capfd):
@@ -193,7 +202,9 @@ def test_a_batch_fails_if_the_data_folder_is_locked(address, tmp_path, capfd):
             send_upload(upload(), address)
         other.rollback()
     assert count_within(address).accepted == 1
-    assert "the embedded store is unavailable: database is locked" in capfd.readouterr().err
+    failure = logged(capfd, "counting_process_failed")
+    assert (failure["error"], failure["store"]) == ("StoreUnavailable", "embedded")
+    assert failure["reason"] == "database is locked"
 
 
 def test_a_deep_data_folder(tmp_path, monkeypatch):
