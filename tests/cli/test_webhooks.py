@@ -41,7 +41,8 @@ def test_add_list_show_and_remove(run):
     assert shown == {"webhook_id": webhook_id, "events": ["damage.found"], "url": URL}
     other = run("webhook", "add", URL, "--json").json()["webhook_id"]
     listed = run("webhook", "list", "--json").json()["webhooks"]
-    assert [each["webhook_id"] for each in listed] == sorted((webhook_id, other))
+    assert listed == sorted(listed, key=lambda each: (each["created_at"], each["webhook_id"]))
+    assert {each["webhook_id"] for each in listed} == {webhook_id, other}
     by_id = {each["webhook_id"]: each["events"] for each in listed}
     assert len(by_id[other]) == 5
     assert added["secret"] not in run("webhook", "list").out

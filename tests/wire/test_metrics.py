@@ -209,9 +209,10 @@ def test_sign_ins(metered):
 
 
 def test_processes_and_stores(metered):
-    def measured():
+    def measured():  # what one worker measures, and what every worker does
         scraped = metered.scrape()
-        return scraped if scraped.sum("measured_timestamp_seconds") else None
+        found = scraped.sum("measured_timestamp_seconds") and scraped.values("fault", "part")
+        return scraped if found else None
 
     scraped = wait_for(measured, pause_s=0.5)
     assert scraped.sum("processes", process="worker") == scraped.sum("workers") == 3
