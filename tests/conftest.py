@@ -55,10 +55,15 @@ LONG_UNITS = (
     *("tests/faults", "tests/cli", "tests/contract", "packages/client/tests", "tests/docs"),
 )
 
-# The result of CI must depend on the commit only. Other runs search for new examples.
-hypothesis.settings.register_profile("same", derandomize=True)
-if MUST_NOT_SKIP:
-    hypothesis.settings.load_profile("same")
+# The result of CI must depend on the commit only. Other runs search for new examples. No result
+# depends on the speed of the machine.
+hypothesis.settings.register_profile(
+    "any speed",
+    derandomize=MUST_NOT_SKIP,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("any speed")
 
 
 class FolderScheduling(LoadScopeScheduling):

@@ -33,8 +33,9 @@ def find_traces(folder: Path, forms: Forms) -> list[str]:
     """Name each file that holds any of these forms."""
     found = []
     for path in sorted(folder.rglob("*")):
-        if not path.is_file():
+        try:
+            content = path.read_bytes()
+        except (IsADirectoryError, FileNotFoundError):  # a background thread may remove a file
             continue
-        content = path.read_bytes()
         found += [f"{path.name}: {name}" for name, form in forms.items() if form in content]
     return found

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from openengagement.files import FileLock, copy_private, hold_lock, make_folder, write_private
+from support.waiting import PATIENCE_S
 
 
 def test_a_second_holder_is_refused_in_the_same_and_in_another_process(tmp_path):
@@ -37,7 +38,7 @@ def test_threads_that_share_a_lock_exclude_each_other(tmp_path):
         waiting.start()
         assert not second
         assert not entered.wait(0.05)
-    waiting.join(10)
+    waiting.join(PATIENCE_S)
     assert entered.is_set()
     lock.close()
 

@@ -57,10 +57,11 @@ class Postgresql:
         self._used = []
 
     def open_view(self):
-        if not self._free:
+        try:
+            view = self._free.pop()
+        except IndexError:  # threads may open views at once
             init_registry(self._server.url)
-            self._free.append(open_registry(Path(), self._server.url))
-        view = self._free.pop()
+            view = open_registry(Path(), self._server.url)
         self._used.append(view)
         self.catch_up(view)  # with the emptied tables
         return view

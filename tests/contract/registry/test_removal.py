@@ -21,6 +21,8 @@ NOVEMBER = "2026-11"
 ID, NAME = 2126287304677921922, "Persephone.Quill"  # the erased account
 OTHER_ID, OTHER = 2226287304677921921, "Basil"
 APP_NAME = "Quillcharts"
+# Files of SQLite have random bytes, in which a short text occurs by chance.
+KEY, OTHER_KEY = "consumer-key-1", "consumer-key-2"
 
 
 def add_app(registry, owner_id, name, key):
@@ -51,7 +53,10 @@ def world(registry):
     """Two accounts that use each other's apps. Returns the App IDs, the erased account's first."""
     for number, name in ((ID, NAME), (OTHER_ID, OTHER)):
         registry.accounts.add_account(Account(number, name, NOW_S, role=Role.MANAGER))
-    own, others = add_app(registry, ID, APP_NAME, "k1"), add_app(registry, OTHER_ID, "Tides", "k2")
+    own, others = (
+        add_app(registry, ID, APP_NAME, KEY),
+        add_app(registry, OTHER_ID, "Tides", OTHER_KEY),
+    )
     for app_id in (own, others):
         for number in (ID, OTHER_ID):
             give(registry, app_id, number)
@@ -92,7 +97,7 @@ def test_a_removed_app_is_gone_with_its_tokens(registry, other, world, engine):
     for view in (registry, other):
         assert view.apps.read_app(own) is None
         assert view.apps.read_callbacks(own) == []
-        assert view.apps.find_by_consumer_key("k1") is None
+        assert view.apps.find_by_consumer_key(KEY) is None
         assert [each.app_id for each in view.grants.list_tokens()] == [others, others]
         assert view.grants.find_request_token(f"pending{own}", oldest_s=0) is None
         assert view.grants.find_request_token(f"pending{others}", oldest_s=0)
@@ -176,12 +181,12 @@ def test_nothing_of_an_erased_account_is_left(registry, world, stored_bytes):
     registry.removal.finish_erasure(ID)
     registry.database.scrub()
     stored = stored_bytes()
-    for trace in (NAME, NAME.casefold(), APP_NAME, str(ID), "k1", "sk1", "token10000001"):
+    for trace in (NAME, NAME.casefold(), APP_NAME, str(ID), KEY, f"s{KEY}", "token10000001"):
         assert trace.encode() not in stored, trace
     if b"SQLite format" in stored:
         wide = ID.to_bytes(8)
         assert wide not in stored
-    for kept in (OTHER, "Tides", str(OTHER_ID), "k2"):
+    for kept in (OTHER, "Tides", str(OTHER_ID), OTHER_KEY):
         assert kept.encode() in stored, kept
 
 

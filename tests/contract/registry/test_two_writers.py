@@ -20,6 +20,7 @@ from openengagement.registry.decisions import NotManager, Outdated
 from openengagement.registry.encrypted import reencrypt_secrets
 from openengagement.registry.grants import OOB, AccessToken, RequestToken
 from openengagement.registry.sessions import NewSession, PasswordChanged
+from support.waiting import PATIENCE_S
 
 NOW_S = 1_795_342_500
 MONTH = "2026-11"
@@ -266,10 +267,10 @@ def test_reencryption_does_not_overwrite_a_rotated_secret(registry, other, app_i
 
     with ThreadPoolExecutor(1) as pool:
         changing = pool.submit(reencrypt_secrets, registry.database, reencrypt)
-        read.wait(10)
+        assert read.wait(PATIENCE_S)
         other.apps.replace_consumer(app_id, credentials=("key 2", b"fresh"))
         rotated.set()
-        changing.result(20)
+        changing.result(PATIENCE_S)
     assert registry.apps.read_app(app_id).consumer_secret == b"fresh"
 
 

@@ -214,7 +214,8 @@ def test_as_many_large_answers_are_made_at_once_as_there_are_threads(world, bloc
         insights = build(world, Pool(), threads=2)
         asked = [asyncio.create_task(insights.totals(REQUEST, read_body)) for _ in range(5)]
         for done in range(5):
-            await asyncio.sleep(0.01)
+            for _ in range(20):  # more turns of the event loop than a request needs
+                await asyncio.sleep(0)
             assert len(futures) == min(done + 2, 5)
             answer = b"x"
             futures[done].set_result(
@@ -274,7 +275,7 @@ def test_the_event_loop_stays_free_while_a_store_blocks(world):
             )
             answer = asyncio.create_task(insights.totals(REQUEST, read_body))
             # The event loop keeps running while the read waits.
-            assert await asyncio.to_thread(stores.entered.wait, 10)
+            assert await asyncio.to_thread(stores.entered.wait, PATIENCE_S)
             assert not answer.done()
             stores.go_on.set()
             return await answer

@@ -46,6 +46,7 @@ def counting(writer):
 @pytest.fixture
 def reading(monkeypatch):
     """The number of bodies that were being parsed when the parsing of each began."""
+    monkeypatch.setattr(module, "_PATIENCE_S", PATIENCE_S)
     seen, under_way, lock = [], set(), threading.Lock()
     parse = BatchParser.parse
 

@@ -224,7 +224,7 @@ def test_a_batch_after_close_is_refused(start):
     writer.close()
 
     with pytest.raises(Unavailable):
-        writer.submit(batch("late")).result(2)
+        writer.submit(batch("late")).result(PATIENCE_S)
 
 
 def test_many_senders_at_once(start, store):

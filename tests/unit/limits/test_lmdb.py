@@ -418,6 +418,6 @@ def test_a_damaged_file_that_a_process_has_open_is_kept(used):
 
 
 def test_a_file_is_verified_quickly(full):
-    started = time.perf_counter()
+    started = time.process_time()  # not that of other processes
     find_damage(full)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

@@ -10,6 +10,7 @@ import pytest
 from openengagement.metrics import cells, table
 from openengagement.metrics.cells import SLOTS, Board
 from openengagement.metrics.metric import Metric, attach, is_first
+from support.waiting import PATIENCE_S
 
 FORK = multiprocessing.get_context("fork")
 BATCHES = 'openengagement_batches_total{kind="events",result="applied"}'
@@ -221,7 +222,7 @@ def test_a_fork_while_the_parent_counts_does_not_hang(path):
 
         process = FORK.Process(target=main)
         process.start()
-        process.join(20)
+        process.join(PATIENCE_S)
         assert process.exitcode == 0
 
 

@@ -124,14 +124,14 @@ class _Stream:
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self):
-        connection, _ = self._server.accept()
-        with connection:
-            connection.recv(65_536)
-            try:
+        try:
+            connection, _ = self._server.accept()
+            with connection:
+                connection.recv(65_536)
                 while not self.ended.wait(0.01):
                     self.sent += connection.send(self._chunk)
-            except OSError:
-                self.ended.set()
+        except OSError:
+            self.ended.set()
 
     def close(self):
         self.ended.set()

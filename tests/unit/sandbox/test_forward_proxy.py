@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openengagement.sandbox import forward_proxy
 from openengagement.sandbox.forward_proxy import HOSTS, ForwardProxy, ProxyLimits, check_head
 from support.cases import cases
 from support.waiting import PATIENCE_S, wait_for
@@ -105,7 +106,9 @@ def read(connection, length):
 
 
 @pytest.fixture
-def start():
+def start(monkeypatch):
+    # The answer to a client that still sends is discarded after this time.
+    monkeypatch.setattr(forward_proxy, "_LINGER_S", PATIENCE_S)
     running = []
 
     def make(limits=PATIENT, **options):

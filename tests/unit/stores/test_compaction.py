@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from openengagement.stores.embedded.segment_folder import SegmentFolder
 from openengagement.stores.embedded.store import EmbeddedStore
 from support.cases import cases
 from support.folders import close_segments
-from support.waiting import wait_for
+from support.waiting import PATIENCE_S, wait_for
 
 
 @pytest.fixture
@@ -241,7 +242,9 @@ def test_files_of_an_ended_process_are_merged(open_store, monkeypatch):
 
 def test_removed_files_are_closed_in_another_thread(store, by_hand, monkeypatch):
     """Freeing a large file takes long, and no reader should wait for it."""
-    monkeypatch.setattr(segment_removal, "_CLOSE_AFTER_S", 0.1)
+    read = threading.Event()
+    sleep = SimpleNamespace(sleep=lambda _: read.wait(PATIENCE_S), monotonic=time.monotonic)
+    monkeypatch.setattr(segment_removal, "time", sleep)
     flush_files(store, 6)
     check(store, 60)
     ended = []
@@ -250,6 +253,7 @@ def test_removed_files_are_closed_in_another_thread(store, by_hand, monkeypatch)
     del each
     compact_once(store)
     check(store, 60)
+    read.set()
     wait_for(lambda: len(ended) == 6)
     assert ended == ["close-segments"] * 6
 

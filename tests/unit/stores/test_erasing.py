@@ -8,6 +8,7 @@ import pytest
 from contract.deltas import make_batch, make_tweets
 from openengagement.errors import StoreDamaged, StoreUnavailable
 from openengagement.stores.embedded import database, manifest
+from openengagement.stores.embedded.compaction import Compactor
 from openengagement.stores.embedded.merging import Merger, StoppedError
 from support.folders import close_segments, flip
 from support.traces import find_traces, forms_of_id, forms_of_text
@@ -176,6 +177,7 @@ def test_damaged_counters_are_not_copied(store, path):
 
 
 def test_a_log_in_use_is_reported(store, path, monkeypatch):
+    monkeypatch.setattr(Compactor, "notify_commit", lambda _: None)  # its threads read, too
     register(store)
     monkeypatch.setattr("openengagement.sqlite_files._SCRUBS", 2)
     store._database.connection().execute("PRAGMA busy_timeout = 10")
