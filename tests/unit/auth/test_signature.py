@@ -392,7 +392,7 @@ def test_a_form_is_read_back(pairs):
 @given(PAIRS, st.sampled_from([",", ", ", " ,"]))
 def test_a_header_is_read_back(pairs, comma):
     text = comma.join(f'{encode(name)}="{encode(value)}"' for name, value in pairs)
-    assert parse_header(text) == pairs
+    assert parse_header(text) == [pair for pair in pairs if pair[0].lower() != "realm"]
 
 
 @settings(max_examples=100, deadline=None)
