@@ -17,6 +17,7 @@ from standardwebhooks.webhooks import Webhook
 from openengagement.sandbox.certificate_authority import open_certificates
 from support.listener import WebSite
 from support.ports import HOST, free_port
+from support.waiting import PATIENCE_S
 
 LOOPBACK = "127.0.0.0/8,::1"
 
@@ -135,6 +136,7 @@ def mail_server(
         port=port,
         authenticator=inbox.authenticate,
         auth_require_tls=bool(tls),  # it does not count TLS from the start
+        ready_timeout=PATIENCE_S,
         **tls,
         **implicit,
         **options,
