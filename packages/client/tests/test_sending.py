@@ -348,6 +348,7 @@ def test_a_wrong_path_is_reported(connect, own_server, world):
         platform.register_accounts([])
 
 
+@pytest.mark.heavy
 def test_files_are_cut_the_same_however_they_are_read():
     """Otherwise the keys of a file would change, and its events would count twice."""
     data = b"".join(b"%d\n" % (each**7) for each in range(5000)) + b"the end"
