@@ -17,6 +17,7 @@ from standardwebhooks.webhooks import Webhook
 from openengagement.sandbox.certificate_authority import open_certificates
 from support.listener import WebSite
 from support.ports import HOST, free_port
+from support.waiting import PATIENCE_S
 
 LOOPBACK = "127.0.0.0/8,::1"
 
@@ -133,6 +134,7 @@ def mail_server(
         inbox,
         hostname=HOST,
         port=port,
+        ready_timeout=PATIENCE_S,
         authenticator=inbox.authenticate,
         auth_require_tls=bool(tls),  # it does not count TLS from the start
         **tls,
