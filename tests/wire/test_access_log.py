@@ -101,7 +101,7 @@ BATCHES = {
         [EVENT, {**EVENT, "type": "claps"}, {**EVENT, "tweet_id": "x"}, {**EVENT, "type": "?"}],
         {"accepted": 1, "rejected": 3, "reasons": "invalid_id:1 unknown_type:2"},
     ),
-    "tweets": ("tweets", [{"id": "111", "author_id": "1"}], {"accepted": 1, "rejected": 0}),
+    "tweets": ("tweets", [{"id": "119", "author_id": "1"}], {"accepted": 1, "rejected": 0}),
     "accounts": ("accounts", [{"id": "1", "screen_name": "x"}], {"accepted": 1, "rejected": 0}),
     "empty": ("events", [], {"accepted": 0, "rejected": 0}),
 }

@@ -9,7 +9,6 @@ from openengagement.language.nouns import DEFAULTS, FORMS, make_nouns
 from support import messages
 
 OTHERS = [code for code in KNOWN if code != SOURCE]
-TEXTS = {message.id: message for message in messages.extract() if message.id}
 PLACE = re.compile(r"%\((\w+)\)s")
 LONE_PERCENT = re.compile(r"(?<!%)%(?!\(\w+\)s|%)")
 TAG = re.compile(r"</?\w+[^>]*>|&\w+;")
@@ -20,16 +19,22 @@ def forms_of(text):
     return (text,) if isinstance(text, str) else tuple(text)
 
 
+@pytest.fixture(scope="module")
+def texts():
+    """The texts of the pages, by id."""
+    return {message.id: message for message in messages.extract() if message.id}
+
+
 @pytest.fixture(scope="module", params=OTHERS)
 def catalogue(request):
     return messages.read(request.param)
 
 
-def test_a_catalogue_has_every_text_and_no_other(catalogue):
+def test_a_catalogue_has_every_text_and_no_other(catalogue, texts):
     """`make messages` brings it up to date."""
     known = {message.id for message in catalogue if message.id}
-    assert sorted(map(str, TEXTS.keys() - known)) == [], "not in the catalogue"
-    assert sorted(map(str, known - TEXTS.keys())) == [], "not in the pages any more"
+    assert sorted(map(str, texts.keys() - known)) == [], "not in the catalogue"
+    assert sorted(map(str, known - texts.keys())) == [], "not in the pages any more"
     assert list(catalogue.obsolete) == []
 
 
@@ -65,16 +70,16 @@ def test_every_noun_in_a_text_is_known(catalogue):
             assert names <= nouns[code].keys(), texts
 
 
-def test_texts_of_scripts_have_no_nouns():
+def test_texts_of_scripts_have_no_nouns(texts):
     """Scripts know no nouns: the server fills them in only in the texts of a catalogue."""
-    for message in TEXTS.values():
+    for message in texts.values():
         if any(file.endswith(".js") for file, _ in message.locations):
             assert NOUN.search(" ".join(forms_of(message.id))) is None
 
 
-def test_texts_fit_any_noun():
+def test_texts_fit_any_noun(texts):
     """`a` and `an` would depend on the noun."""
-    for form in (form for text in TEXTS for form in forms_of(text)):
+    for form in (form for text in texts for form in forms_of(text)):
         assert re.search(r"\ban? \{", form) is None, form
         assert LONE_PERCENT.search(form) is None, form
 
