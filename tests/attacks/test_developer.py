@@ -196,7 +196,8 @@ def test_another_owners_app_looks_like_no_app(app, bob, unchanged):
     ):
         answer, none = send(bob, method, path, action), send(bob, *nowhere)
         assert answer.status_code == none.status_code == 404
-        for secret in (app[0].app_id, app[0].consumer_key, app[0].consumer_key[:4], "Tide Tables"):
+        hint = f"{app[0].consumer_key[:4]}\N{HORIZONTAL ELLIPSIS}"  # as the keys page shows it
+        for secret in (app[0].app_id, app[0].consumer_key, hint, "Tide Tables"):
             assert secret not in answer.text.replace(path, "")
         # The token of a form holds the path that was asked for.
         text, other = (

@@ -15,7 +15,7 @@ from openengagement.portal.series import LABELS, TIMED_TYPES
 from support.calls import sign_as_user
 from support.cases import cases
 from support.flows import set_password
-from support.world import show_time
+from support.world import RECENT, show_time
 
 MINE = ["119", "116", "111", "112", "114", "118", "113", "120", "115"]
 PATH = "/overview"
@@ -50,6 +50,14 @@ def read_file(oauth, person, **given):
         for label, name in NAMES.items()
         if label in found[0]
     }
+
+
+def send(oauth, what, rows):
+    body = "".join(json.dumps(row) + "\n" for row in rows)
+    headers = {"Content-Type": "application/x-ndjson"}
+    key = oauth.server.world.platform_key
+    answer = oauth.server.client.platform("POST", what, key, body=body, headers=headers)
+    assert answer.json()["rejected"] == 0
 
 
 def totals_of(columns):
@@ -192,7 +200,10 @@ def test_the_period_before_is_compared(alice):
     assert "down 62.2% from 45" in text
 
 
-def test_the_running_day_is_marked(alice):
+def test_the_running_day_is_marked(oauth, alice):
+    # The bar may have begun after the other events, and without any it is not drawn.
+    click = {"tweet_id": RECENT, "type": "url_clicks", "at": show_time(time.time())}
+    send(oauth, "events", [click])
     page = alice.open(address(metric="url_clicks"))
     assert page.html.count('class="running"') == 1
     assert "Incomplete, counted until" in page.html
@@ -330,11 +341,7 @@ def busy(oauth):
         for name in ("impressions", "favorites")
     ]
     for what, sent in (("tweets", rows), ("events", events)):
-        body = "".join(json.dumps(row) + "\n" for row in sent)
-        headers = {"Content-Type": "application/x-ndjson"}
-        key = oauth.server.world.platform_key
-        answer = oauth.server.client.platform("POST", what, key, body=body, headers=headers)
-        assert answer.json()["rejected"] == 0
+        send(oauth, what, sent)
     with oauth.person("karl") as person:
         person.sign_in()
         yield person

@@ -8,7 +8,7 @@ import pytest
 from openengagement.sign_in.second_factor import GUESSES, RECOVERY_CODES
 from support.authenticator import code_now, wrong_code
 from support.flows import CALLBACK, PASSWORD, set_password
-from support.oauth_server import start_oauth_server
+from support.oauth_server import start_oauth_server, stay_in_window
 from support.stores import query_registry
 
 SECURITY = "/settings/security"
@@ -282,6 +282,7 @@ def test_codes_of_others_are_refused(server, secured):
 def test_guesses_are_limited(server, secured):
     person, secret, codes = secured
     most = min(GUESSES.values())
+    stay_in_window()  # what is refused must stay refused to the end of the test
     with server.person(person.screen_name) as attacker:
         page = begin(attacker)
         wrong = wrong_code(secret)

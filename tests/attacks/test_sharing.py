@@ -8,7 +8,7 @@ import pytest
 from openengagement.portal.sharing import TRIES_MAX
 from support.calls import sign_as_user
 from support.flows import set_password
-from support.oauth_server import start_oauth_server
+from support.oauth_server import start_oauth_server, stay_in_window
 from support.stores import query_registry
 
 SHARING = "/settings/sharing"
@@ -304,6 +304,7 @@ def test_the_limit_on_viewers(server, people):
 def test_tries_of_screen_names_are_limited(server):
     """Each try tells whether an account has the name, so nobody may try many."""
     add_account(server, "prober", 906)
+    stay_in_window()  # what is refused must stay refused to the end of the test
     with server.person("prober") as prober:
         prober.sign_in()
         # A window may end meanwhile, so the number of tries spans two of them.

@@ -120,7 +120,8 @@ def test_a_worker_does_not_wait_for_a_damaged_store():
         worker._build_when_available(build)
 
 
-@pytest.mark.parametrize("fault", ["damaged", pytest.param("locked", marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("fault", ["damaged", "locked"])
 def test_a_sandbox_that_cannot_be_built_says_why_in_one_sentence(tmp_path, fault):
     folder = tmp_path / "sandbox"
     folder.mkdir()

@@ -75,6 +75,7 @@ def test_systemd_accepts_the_backup_and_its_timer(backup):
         assert (done.returncode, complaints) == (0, [])
 
 
+@pytest.mark.heavy
 def test_the_backup_is_restored_and_verified_and_old_ones_are_removed(backup, tmp_path):
     """Runs what systemd would run, with its escapes resolved."""
     line = backup.read_text().partition("ExecStart=/bin/sh -euc '")[2].partition("'")[0]
@@ -170,6 +171,7 @@ SHIMS = {
 }
 
 
+@pytest.mark.heavy
 def test_a_restore_as_the_page_has_it(tmp_path):
     """Its commands, with folders of the test, and without the service and its user."""
     page = (ROOT / "docs" / "lifecycle.md").read_text()

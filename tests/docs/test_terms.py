@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from support.cases import cases
 
 ROOT = Path(__file__).parents[2]
@@ -122,6 +124,7 @@ def old_terms(name: str, *, ordinary: Collection[str] = ()) -> list[str]:
     return found
 
 
+@pytest.mark.heavy
 @cases("folder", FOLDERS)
 def test_old_terms_are_gone(folder):
     all_found = {}

@@ -1,7 +1,7 @@
 """Fixtures for several folders. Import them in a `conftest.py`."""
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -48,15 +48,18 @@ def servers(world: World) -> Iterator[Callable[..., Server]]:
 
     A second call with the same settings returns the same server."""
     running: dict[tuple[tuple[str, str], ...], Server] = {}
-    with ExitStack() as stack:
 
-        def serve(**settings: str) -> Server:
-            key = tuple(sorted(settings.items()))
-            if key not in running:
-                running[key] = stack.enter_context(Server(world, settings=settings))
-            return running[key]
+    def serve(**settings: str) -> Server:
+        key = tuple(sorted(settings.items()))
+        if key not in running:
+            running[key] = Server(world, settings=settings).__enter__()
+        return running[key]
 
-        yield serve
+    yield serve
+    with ThreadPoolExecutor() as pool:  # each takes a while to stop
+        stopped = [pool.submit(each.__exit__, None, None, None) for each in running.values()]
+    for each in stopped:
+        each.result()
 
 
 @pytest.fixture(scope="session")

@@ -137,6 +137,7 @@ def mail_server(
         ready_timeout=PATIENCE_S,
         authenticator=inbox.authenticate,
         auth_require_tls=bool(tls),  # it does not count TLS from the start
+        ready_timeout=PATIENCE_S,
         **tls,
         **implicit,
         **options,

@@ -12,6 +12,7 @@ from openengagement_client import (
     EngagementClient,
     RetryPolicy,
 )
+from support.waiting import PATIENCE_S
 
 QUICK = RetryPolicy(attempts_max=8, backoff_s=0.001, backoff_max_s=0.01, wait_max_s=20)
 USER = Credentials(**KEYS)
@@ -51,7 +52,7 @@ class OnLoop:
         return make()
 
     def _wait(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE_S)
 
     def _stop(self):
         if self._owns_loop and self._thread.is_alive():

@@ -36,6 +36,7 @@ from openengagement_client.rate_limits import parse_rate_limits
 from openengagement_client.reports import parse_report
 from openengagement_client.sessions import open_session
 from support.cases import cases
+from support.waiting import PATIENCE_S
 
 ONE = totals_query(["1"], ["favorites"])
 SECRETS = [KEYS["consumer_secret"], KEYS["access_token"], KEYS["access_token_secret"]]
@@ -130,7 +131,7 @@ def test_a_reset_in_the_far_future_is_not_waited_for(run, misbehaving, reset_s):
     began = time.monotonic()
     with pytest.raises(RateLimited):
         run(ONE, misbehaving.url, policy=RetryPolicy(3, 0.001, wait_max_s=900))
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < PATIENCE_S
 
 
 def test_a_far_reset_does_not_stop_answers_that_are_served(run, misbehaving):

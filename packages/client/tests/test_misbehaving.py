@@ -32,6 +32,7 @@ from openengagement_client import (
     last_28_hours_query,
     totals_query,
 )
+from support.waiting import PATIENCE_S, wait_for
 
 TYPES = ("favorites", "retweets")
 BY_TWEET = {"g": ("tweet.id", "engagement.type")}
@@ -96,7 +97,7 @@ def test_a_window_without_an_end_on_a_machine_whose_clock_is_wrong(
     start = now - timedelta(days=days) if days else None
     result = run(historical_query(ids, TYPES, groupings=MIXED, start=start), misbehaving.url)
     shown = [datetime.fromisoformat(each) for each in (result.start, result.end)]
-    assert timedelta() <= shown[1] - now <= timedelta(hours=1, seconds=5)
+    assert timedelta() <= shown[1] - now <= timedelta(hours=1, seconds=PATIENCE_S)
     expected = direct_groupings(MIXED, ids, types=TYPES, hours=hours_of(*shown))
     assert json.dumps(result.groupings) == json.dumps(expected)
 
@@ -297,7 +298,13 @@ def test_waiting_for_a_limit_ends(run, misbehaving):
 
 
 def test_requests_at_a_time_are_bounded(run, misbehaving):
-    misbehaving.pause_s = 0.02
+    misbehaving.pause_s, real = 0.02, misbehaving.answer
+
+    def answer(*given, **more):
+        wait_for(lambda: misbehaving.most_at_once >= 3)  # the machine may be slow
+        return real(*given, **more)
+
+    misbehaving.answer = answer
     run(totals_query(tweets(20 * 250), TYPES), misbehaving.url, options=Options(concurrency=3))
     assert misbehaving.most_at_once == 3
 
@@ -359,8 +366,10 @@ def test_one_failure_ends_the_query(run, misbehaving):
 
 def test_a_closed_client_ends_its_waits(misbehaving):
     misbehaving.faults.extend(["429"] * 100)
-    client = EngagementClient(misbehaving.url, USER, policy=RetryPolicy(backoff_s=60))
-    failed = []
+    waits, failed = threading.Event(), []
+    options = Options(on_wait=lambda _seconds, _reason: waits.set())
+    policy = RetryPolicy(backoff_s=2 * PATIENCE_S, backoff_max_s=2 * PATIENCE_S)
+    client = EngagementClient(misbehaving.url, USER, policy=policy, options=options)
 
     def ask():
         try:
@@ -370,11 +379,9 @@ def test_a_closed_client_ends_its_waits(misbehaving):
 
     waiting = threading.Thread(target=ask)
     waiting.start()
-    while not misbehaving.statuses:
-        time.sleep(0.01)
-    time.sleep(0.1)
+    assert waits.wait(PATIENCE_S)
     client.close()
-    waiting.join(5)
+    waiting.join(PATIENCE_S)
     assert failed == ["the client was closed"]
 
 

@@ -13,12 +13,14 @@ import openengagement_client
 
 PACKAGE = Path(openengagement_client.__file__).parent
 PROJECT = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text())["project"]
-# CPU of the import, without that of starting Python. Wall time would depend on other processes.
-IMPORT_MAX_S = 0.15
+# CPU of the import, in that of a module of Python: the machine may be slow.
+IMPORT_MAX = 4
+REFERENCE = "import asyncio"
+MEASUREMENTS = 10  # a busy machine may disturb some
 MEASURE = """
 import sys, time
 before = time.process_time()
-from openengagement_client import {names}
+{code}
 print(time.process_time() - before)
 print(*sys.modules)
 """
@@ -31,15 +33,20 @@ def run_python(code):
     ).stdout
 
 
+def measure(code):
+    """Return the CPU seconds of an import, without those of starting Python, and the modules."""
+    seconds, modules = run_python(MEASURE.format(code=code)).splitlines()
+    return float(seconds), modules.split()
+
+
 @pytest.mark.parametrize(
     "names", ["EngagementClient", "AsyncEngagementClient, EngagementClient, PlatformClient"]
 )
 def test_it_imports_fast_and_without_the_server(names):
-    code = MEASURE.format(names=names)
-    run_python(code)  # writes the bytecode
-    measured = [run_python(code).splitlines() for _ in range(3)]
-    assert min(float(seconds) for seconds, _ in measured) < IMPORT_MAX_S
-    modules = measured[0][1].split()
+    code = f"from openengagement_client import {names}"
+    _, modules = measure(code)  # writes the bytecode
+    pairs = ((measure(code)[0], measure(REFERENCE)[0]) for _ in range(MEASUREMENTS))
+    assert any(ours < IMPORT_MAX * reference for ours, reference in pairs)
     assert not [name for name in modules if name.partition(".")[0] == "openengagement"]
     heavy = {"httpx", "asyncio"} if names == "EngagementClient" else {"httpx"}
     heavy |= {"numpy", "polars", "pandas", "pyarrow", "msgspec"}

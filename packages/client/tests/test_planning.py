@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openengagement_client import InvalidQuery, historical_query, totals_query
@@ -19,6 +19,8 @@ from openengagement_client.windows import (
 )
 from support.cases import cases
 
+# No deadline: a busy machine may be slow.
+QUICK = settings(deadline=None)
 YEAR_2015, YEAR_2025 = map(datetime.fromisoformat, ("2015-01-01", "2025-01-01"))
 NOW = datetime(2026, 11, 28, 12, 20, 5, tzinfo=UTC)
 
@@ -33,6 +35,7 @@ def test_what_is_no_id_is_refused(given):
         list(parse_tweet_ids([given]))
 
 
+@QUICK
 @given(st.lists(st.integers(1, 40)), st.integers(1, 9))
 def test_groups_are_full_and_have_no_id_twice(numbers, most):
     ids = [str(each) for each in dict.fromkeys(numbers)]
@@ -106,6 +109,7 @@ def test_a_start_in_the_future_is_refused():
         resolve_window(Window(start=NOW + timedelta(days=1)), NOW)
 
 
+@QUICK
 @given(
     start=st.datetimes(YEAR_2015, YEAR_2025, timezones=st.just(UTC)),
     length=st.timedeltas(timedelta(minutes=1), timedelta(days=900)),

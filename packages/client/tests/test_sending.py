@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import json
 import threading
-import time
 from datetime import UTC, datetime
 
 import httpx
@@ -30,6 +29,7 @@ from support.calls import question, sign_as_user
 from support.cases import cases
 from support.ports import HOST, free_port
 from support.server import Server
+from support.waiting import PATIENCE_S, wait_for
 
 AWAY = RetryPolicy(attempts_max=2, backoff_s=0.001, wait_max_s=1)
 TWEET = "112"
@@ -100,7 +100,7 @@ def count_of(server, world, kind="replies"):
 
 
 def test_batches_are_sent_by_size(platform, own_server, world, counted):
-    with platform.sender(BatchLimits(lines_max=10)) as sender:
+    with platform.sender(BatchLimits(lines_max=10, age_max_s=PATIENCE_S)) as sender:
         for _ in range(35):
             sender.send(event())
     assert (sender.report.accepted, sender.report.batches) == (35, 4)
@@ -110,10 +110,7 @@ def test_batches_are_sent_by_size(platform, own_server, world, counted):
 def test_batches_are_sent_by_time(platform, own_server, world):
     with platform.sender(BatchLimits(age_max_s=0.2)) as sender:
         sender.send(event())
-        deadline = time.monotonic() + 10
-        while not sender.report.accepted and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert sender.report.accepted == 1
+        wait_for(lambda: sender.report.accepted == 1)
     assert sender.report.batches == 1
 
 
@@ -206,7 +203,7 @@ def test_the_spool_keeps_batches_while_the_server_is_away(
     spool = tmp_path / "spool"
     with (
         connect(own_server.url, world.platform_key, policy=AWAY) as platform,
-        platform.sender(BatchLimits(lines_max=10), spool=spool) as sender,
+        platform.sender(BatchLimits(lines_max=10, age_max_s=PATIENCE_S), spool=spool) as sender,
     ):
         for _ in range(35):
             sender.send(event())
@@ -233,17 +230,10 @@ def test_the_spool_is_sent_when_the_server_comes_back(
         platform.sender(limits, spool=tmp_path / "spool") as sender,
     ):
         sender.send(event())
-        wait_until(lambda: sender.report.spooled)
+        wait_for(lambda: sender.report.spooled)
         own_server.start()
-        wait_until(lambda: sender.report.accepted and not sender.report.spooled)
+        wait_for(lambda: sender.report.accepted and not sender.report.spooled)
     assert counted() == 1
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_without_a_spool_batches_stay_in_memory(connect, own_server, world, counted):
@@ -358,6 +348,7 @@ def test_a_wrong_path_is_reported(connect, own_server, world):
         platform.register_accounts([])
 
 
+@pytest.mark.heavy
 def test_files_are_cut_the_same_however_they_are_read():
     """Otherwise the keys of a file would change, and its events would count twice."""
     data = b"".join(b"%d\n" % (each**7) for each in range(5000)) + b"the end"

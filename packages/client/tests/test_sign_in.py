@@ -112,6 +112,10 @@ def test_profiles_are_kept_and_private(tmp_path):
         write_profile(path, "other", fields={})
 
 
+def get(url):
+    return httpx.get(url, timeout=PATIENCE_S)
+
+
 def start(server, app, tmp_path, *arguments):
     return subprocess.Popen(
         [sys.executable, "-m", "openengagement_client", *arguments],
@@ -162,8 +166,8 @@ def test_the_command_by_callback(own_server, alice, tmp_path):
     process = start(own_server, app, tmp_path, "login", "--callback", callback)
     process.stdout.readline()
     target = alice.authorize(process.stdout.readline().strip())
-    assert httpx.get(callback.replace("/back", "/favicon.ico")).status_code == 404
-    assert "close this page" in httpx.get(target).text
+    assert get(callback.replace("/back", "/favicon.ico")).status_code == 404
+    assert "close this page" in get(target).text
     assert "Signed in as @alice" in end(process)
     found = load_profile(profile="default", environment={"XDG_CONFIG_HOME": str(tmp_path)})
     assert impressions(found.url, found.credentials) == "40"
@@ -185,8 +189,8 @@ def test_callbacks_of_others_are_ignored(own_server, alice, tmp_path):
             "?denied=x",
             "?oauth_token=%C3%A9&oauth_verifier=x",
         ):
-            assert httpx.get(callback + query, timeout=30).status_code == 404
-    assert "close this page" in httpx.get(alice.authorize(url)).text
+            assert get(callback + query).status_code == 404
+    assert "close this page" in get(alice.authorize(url)).text
     assert "Signed in as @alice" in end(process)
 
 
@@ -196,7 +200,7 @@ def test_a_refusal_of_the_person_ends_the_sign_in(own_server, tmp_path):
     process = start(own_server, app, tmp_path, "login", "--callback", callback)
     process.stdout.readline()
     token = parse_qs(urlsplit(process.stdout.readline().strip()).query)["oauth_token"][0]
-    assert httpx.get(f"{callback}?denied={token}").status_code == 200
+    assert get(f"{callback}?denied={token}").status_code == 200
     _, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (1, "oe: the page was left without a consent\n")
 

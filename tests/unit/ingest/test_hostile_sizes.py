@@ -96,6 +96,7 @@ BODIES = {
 }
 
 
+@pytest.mark.heavy
 def test_memory_does_not_grow_with_what_a_body_holds():
     done = subprocess.run(
         [sys.executable, "-c", PARSE, str(SIZE_MIB * 2**20)],

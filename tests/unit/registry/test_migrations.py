@@ -159,6 +159,7 @@ def test_last_uses_of_platform_keys_empty_no_cache_after_a_migration(tmp_path, e
         registry.close()
 
 
+@pytest.mark.heavy
 def test_many_first_starts_at_once(tmp_path):
     """Several commands and servers may open an empty folder at the same moment."""
     code = (

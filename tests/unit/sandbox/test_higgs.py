@@ -182,6 +182,7 @@ def counted():
     return hourly, dict(first)
 
 
+@pytest.mark.heavy
 @needs_real_file
 def test_the_counts_of_the_real_file_equal_those_in_plain_python(counted):
     hourly, first = counted
