@@ -134,7 +134,6 @@ def mail_server(
         inbox,
         hostname=HOST,
         port=port,
-        ready_timeout=PATIENCE_S,
         authenticator=inbox.authenticate,
         auth_require_tls=bool(tls),  # it does not count TLS from the start
         ready_timeout=PATIENCE_S,
