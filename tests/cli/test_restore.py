@@ -5,12 +5,12 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
 
 from support.cli import EXECUTABLE, server_environment
 from support.folders import COUNTERS, REGISTRY, SEGMENTS, flip, open_store, total
+from support.waiting import wait_for
 
 ROW = {"tweet_id": "5", "type": "replies", "at": "2026-11-20T10:00:00Z"}
 
@@ -163,15 +163,19 @@ def test_holes_stay_holes(run, data, owned_app, new, tmp_path, load):
 
 def test_a_folder_whose_restore_was_killed_is_refused(run, backup, new):
     """It may hold anything between nothing and all of it."""
+    endless = backup / SEGMENTS / "endless.segment"
+    os.mkfifo(endless)  # nobody writes to it, so the copy cannot finish before the signal
     process = subprocess.Popen(
         [EXECUTABLE, "--data", new, "restore", backup],
         stderr=subprocess.PIPE,
         env=server_environment(),
     )
-    while process.poll() is None and not (new / "restore.unfinished").exists():
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    try:
+        wait_for(lambda: (new / "restore.unfinished").exists() or process.poll() is not None)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    endless.unlink()
     assert (new / "restore.unfinished").exists()
     before = sorted(new.rglob("*"))
     for command in (["account", "add", "x"], ["prune", "--older-than-days", 9]):

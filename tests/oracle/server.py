@@ -9,7 +9,6 @@ import signal
 import subprocess
 import tempfile
 import threading
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -177,12 +176,14 @@ class Server:
             **(headers or {}),
         }
         url = f"{self.url}/platform/v1/{what}"
-        for _ in range(20):
+
+        def post() -> tuple[requests.Response] | None:  # a response that refuses is false
             answer = self.session().post(url, data=body, headers=all_headers, timeout=PATIENCE_S)
-            if answer.status_code != requests.codes.service_unavailable:
-                return answer
-            time.sleep(0.2)
-        raise RuntimeError(f"{what}: the queue stayed full")
+            refused = answer.status_code == requests.codes.service_unavailable
+            return None if refused else (answer,)
+
+        (answer,) = wait_for(post, pause_s=0.2, reason=f"accepted: the queue of {what} is full")
+        return answer
 
     def send_batch(self, batch: Batch) -> requests.Response:
         """Send one batch of events once."""

@@ -104,7 +104,7 @@ def test_totals_and_hours_agree_while_writes_run(server: Server, tweet_id: str) 
 
     def keep_sending(sender: int) -> int:
         sent = 0
-        while time.monotonic() < until:
+        while not sent or time.monotonic() < until:
             sent += send_event(server, tweet_id, base + (sent + sender) % 20 * wire.HOUR)[
                 "accepted"
             ]

@@ -60,9 +60,11 @@ class NatsServer:
         """Run `await step(client, jetstream)`."""
 
         async def connected() -> Any:
-            client = await nats.connect(f"nats://{HOST}:{self.port}", **options)
+            client = await nats.connect(
+                f"nats://{HOST}:{self.port}", connect_timeout=PATIENCE_S, **options
+            )
             try:
-                return await step(client, client.jetstream())
+                return await step(client, client.jetstream(timeout=PATIENCE_S))
             finally:
                 await client.close()
 

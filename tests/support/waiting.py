@@ -42,4 +42,4 @@ def within_one(period_s: int, act: Callable[[], Found]) -> Found:
         ended = time.time() // period_s
         if began == ended:
             return result
-        time.sleep((ended + 1) * period_s - time.time() + 0.01)
+        time.sleep(max(0, (ended + 1) * period_s - time.time()) + 0.01)

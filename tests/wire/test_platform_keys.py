@@ -82,10 +82,13 @@ def test_an_expired_key_is_refused_for_everything(keyed, left_s):
 
 @pytest.mark.embedded
 def test_a_key_expires_while_workers_have_it_in_their_caches(keyed):
-    key, expires_at_s = "oepk_expires_soon", int(time.time()) + 3
-    add(keyed, PlatformKey(hash_token(key), "x", 0, expires_at_s=expires_at_s))
-    codes = set()
-    while time.time() < expires_at_s + 1:
+    for seconds in (3, 30, 90):  # a slow machine needs longer to make the key
+        key, expires_at_s = f"oepk_expires_in_{seconds}", int(time.time()) + seconds
+        add(keyed, PlatformKey(hash_token(key), "x", 0, expires_at_s=expires_at_s))
+        codes = {call(keyed, key, "GET", "usage", None).status}
+        if codes == {200}:
+            break
+    while codes == {200} or time.time() < expires_at_s + 1:
         began_s = time.time()
         answer = call(keyed, key, "GET", "usage", None)
         if answer.status == 200:
