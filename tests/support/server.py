@@ -144,7 +144,11 @@ class Server:
             self._balancer = None
         for each in (process, *self._others):
             each.send_signal(signal.SIGTERM)
-        for each in (process, *self._others):
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait for the end after a signal. Check that the exit code is 0 and no worker is left."""
+        for each in filter(None, (self._process, *self._others)):
             assert each.wait(PATIENCE_S) == 0, self.log()[-2000:]
         self._process, self._others = None, []
         with socket.socket() as probe:

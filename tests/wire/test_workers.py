@@ -1,6 +1,8 @@
 """State shared by worker processes: enabling, limits, revocation and used nonces."""
 
 import json
+import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -219,6 +221,17 @@ def test_one_nonce_is_accepted_once_for_each_signed_request(server, clients):
         statuses = list(pool.map(send, clients, requests * (CONNECTIONS // len(requests))))
     for position in range(len(requests)):
         assert sorted(statuses[position :: len(requests)]) == [200, 401, 401, 401]
+
+
+@pytest.mark.heavy
+def test_a_paused_server_that_goes_on_ends_by_its_signal(world):
+    """Any thread may then receive the signal, and only the main one runs handlers."""
+    for _ in range(3):
+        with Server(world, workers=1) as running:
+            os.kill(running.pid, signal.SIGSTOP)
+            os.kill(running.pid, signal.SIGTERM)
+            os.kill(running.pid, signal.SIGCONT)
+            running.wait()
 
 
 @pytest.mark.heavy

@@ -1,12 +1,31 @@
 """Reload on SIGHUP: new workers replace the old ones, and read a renewed certificate."""
 
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from granian import Granian
 
 from openengagement.processes.certificate import verify_certificate
 from openengagement.telemetry import log_event, log_failure
+
+_CHECK_S: Final = 1.0
+
+
+class _CheckedEvent(threading.Event):
+    """An event whose `wait` also ends for a signal that another thread received.
+
+    Handlers run in the main thread, and only once it runs. When a stopped process goes on, any of
+    its threads may receive the signal, and Granian's main thread would wait on.
+    """
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait as `threading.Event` does. Without a timeout, let handlers run every second."""
+        if timeout is not None:
+            return super().wait(timeout)
+        while not super().wait(_CHECK_S):
+            pass
+        return True
 
 
 class ReloadingServer(Granian):  # type: ignore[misc,valid-type] # its own alias of a class
@@ -17,6 +36,10 @@ class ReloadingServer(Granian):  # type: ignore[misc,valid-type] # its own alias
     """
 
     certificate: tuple[Path, Path] | None = None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - those of Granian
+        super().__init__(*arguments, **named)
+        self.main_loop_interrupt = _CheckedEvent()
 
     def signal_handler_reload(self, *arguments: Any) -> None:  # noqa: ANN401 - those of a signal
         """Handle SIGHUP."""
