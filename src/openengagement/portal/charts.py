@@ -188,8 +188,8 @@ def _name_columns(
             continue
         # Spreadsheets read a bare id as a number and keep only 15 of its digits.
         numbered = _("{Tweet} %(id)s", id=column)
-        link = tweet.url or (numbered if tweet.text else "")
-        name = tweet.name if tweet.text else numbered
+        link = tweet.url or (numbered if tweet.line else "")
+        name = tweet.name if tweet.line else numbered
         names.append(f"{name} {link}".strip() if linked else tweet.name)
     return names
 

@@ -19,6 +19,9 @@ from openengagement.stores.contract import TweetStore
 NAME_LENGTH_MAX: Final = 70  # characters
 _YEAR_LENGTH: Final = 4  # a year alone is rather a number in a text
 _NO_CONTENT: Final = TweetContent()
+# The characters that set a direction until another ends it. Names go without them, or a text could
+# turn around what follows its name. Letters keep their own direction.
+_DIRECTIONS: Final = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ def _host_of(url: str, *schemes: str) -> str:
 
 def _shorten(text: str) -> str:
     """Return the start of a text on one line, cut after a word if possible."""
-    line = " ".join(text.split())
+    line = " ".join(text.translate(_DIRECTIONS).split())
     if len(line) <= NAME_LENGTH_MAX:
         return line
     start = line[:NAME_LENGTH_MAX]

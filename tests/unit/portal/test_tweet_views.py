@@ -41,10 +41,22 @@ def test_a_name_is_the_start_of_the_text_on_one_line():
     assert unbroken.name == f"{'x' * NAME_LENGTH_MAX}…"
 
 
+def test_a_text_does_not_turn_around_what_follows_its_name():
+    """An override or isolate of a direction may lack its end, or lose it where the text is cut."""
+    first, second = describe(("Fog\u202e\u2066.",), ("\u202aFog.\u202c",))
+    assert first.name == "Fog. (22 Nov 2026, 10:07 UTC)"
+    assert second.line == "Fog."
+
+
 @pytest.mark.parametrize("content", [None, ("",), (" \n",), ("", "https://example.com/1")])
 def test_a_tweet_without_text_is_named_by_its_id(content):
     (view,) = describe(content)
     assert (view.name, view.text) == ("1", "")
+
+
+def test_a_text_of_directions_alone_is_named_by_its_id():
+    (view,) = describe(("\u202e",))
+    assert (view.name, view.line) == ("1", "")
 
 
 def test_tweets_with_the_same_text_are_told_apart_by_their_times():
