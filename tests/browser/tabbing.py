@@ -58,9 +58,18 @@ _COUNT = f"() => {{ {_CONTROLS} return controls.length; }}"
 _PARTS_MAX = 8  # stops inside of one control: the parts of a date and its button
 _FOCUSED = """() => {
   const element = document.activeElement;
+  if (element === document.body) return null;
   const spoken = element.cloneNode(true);
   spoken.querySelectorAll("[aria-hidden]").forEach((each) => each.remove());
-  return [(spoken.textContent ?? "").replace(/\\s+/g, " ").trim(), element.id];
+  return {
+    name: (spoken.textContent || element.name || element.tagName).trim().replace(/\\s+/g, " "),
+    id: element.id,
+    ring: [null, "::after"].some((part) => {
+      const style = getComputedStyle(element, part);
+      return style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+    }),
+    inside: element.getBoundingClientRect().top >= 0,
+  };
 }"""
 
 
@@ -86,10 +95,23 @@ def tab_through(page: Page) -> Iterator[str]:
         yield f"Tab never gets to: {each}"
 
 
-def tab_to(page: Page, name: str, *, most: int = 60) -> None:
-    """Press Tab until the control with this text or id has the focus."""
+def press_tab(page: Page) -> list[str]:
+    """Press Tab. Return the name and the id of the control that has the focus, which must be seen.
+
+    Past the end of the page, before its start, there is none.
+    """
+    page.keyboard.press("Tab")
+    focused = page.evaluate(_FOCUSED)
+    if focused is None:
+        return []
+    assert focused["ring"], focused
+    assert focused["inside"], focused
+    return [focused["name"], focused["id"]]
+
+
+def tab_to(page: Page, name: str, *, most: int = 80) -> None:
+    """Press Tab until the control with this name or id has the focus."""
     for _ in range(most):
-        page.keyboard.press("Tab")
-        if name in page.evaluate(_FOCUSED):
+        if name in press_tab(page):
             return
     raise AssertionError(f"Tab never gets to {name}")

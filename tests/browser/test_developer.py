@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import expect
 
+from browser.tabbing import press_tab, tab_to
 from browser.test_every_page import POCKET, SCHEMES, ask_axe, measure
-from browser.test_keyboard import FOCUSED
 from support.calls import Bearer, question, sign_as_user
 from support.flows import PASSWORD, set_password
 from support.waiting import PATIENCE_S
@@ -183,20 +183,6 @@ def test_secrets_disappear_after_leaving_the_page(sit):
 # Keyboard.
 
 
-def tab_to(page, name):
-    """Press Tab until this has the focus; every stop must be visible."""
-    for _ in range(80):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement === document.body"):
-            continue  # past the end and again from the top
-        focused = page.evaluate(FOCUSED)
-        assert focused["ring"], focused
-        assert focused["inside"], focused
-        if focused["name"] == name:
-            return
-    raise AssertionError(f"no Tab leads to {name}")
-
-
 def test_everything_works_by_keyboard(sit, many_apps):
     page = sit("nadia").page
     tab_to(page, "Create an app")
@@ -216,8 +202,7 @@ def test_everything_works_by_keyboard(sit, many_apps):
     [key] = text_of(page, "consumer-key")
     tab_to(page, "Regenerate the API key")
     page.keyboard.press("Enter")
-    page.keyboard.press("Tab")
-    assert page.evaluate(FOCUSED)["name"] == "Regenerate now"
+    assert "Regenerate now" in press_tab(page)
     page.keyboard.press("Enter")
     expect(page.locator("#consumer-key")).not_to_have_text(key)
     tab_to(page, "Generate a bearer token")
