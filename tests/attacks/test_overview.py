@@ -173,6 +173,10 @@ def test_the_best_tweets_are_those_of_the_api(oauth, alice):
     [
         (MAY, "start=2024-04-28&end=2024-05-04&by=hour"),
         (MAY | {"first": "2024-03-01"}, "start=2024-04-07&end=2024-05-04&by=day"),
+        (
+            MAY | {"zone": "Asia/Kolkata"},  # its last hour ends half an hour after midnight
+            "start=2024-04-28&end=2024-05-04&by=hour&zone=Asia%2FKolkata",
+        ),
     ],
 )
 def test_a_best_tweet_leads_to_its_chart_over_the_period(oauth, alice, given, days):
@@ -190,6 +194,13 @@ def test_all_tweets_keeps_the_period_and_the_order(oauth, alice):
     link = re.search(r'class="all" href="([^"]*)"', page.html)[1].replace("&amp;", "&")
     assert link == f"/explore?{urlencode(MAY | {'zone': 'UTC', 'sort': 'favorites'})}"
     assert 'aria-sort="descending"' in alice.open(link).html
+
+
+def test_all_tweets_of_a_period_with_faults_is_that_of_the_default(alice):
+    page = alice.open(address(period="custom"))
+    assert page.status == 400
+    link = re.search(r'class="all" href="([^"]*)"', page.html)[1].replace("&amp;", "&")
+    assert alice.open(link).status == 200
 
 
 def test_the_period_before_is_compared(alice):

@@ -195,6 +195,18 @@ def test_limits_in_other_rows_stay(queue):
     expect(two).to_have_value("22")
 
 
+def test_other_pages_do_not_keep_it_for_longer(queue):
+    session, (one, _two) = queue
+    page = session.page
+    one.fill("11")
+    ends = []
+    for name in ("Platform keys", "Audit log"):
+        page.get_by_role("link", name=name).click()
+        session.expect_heading(name)
+        ends.append(page.evaluate("JSON.parse(sessionStorage.typed).until"))
+    assert ends[0] == ends[1]
+
+
 def test_nothing_typed_is_shown_to_another_person(queue, console):
     session, (one, _two) = queue
     page = session.page

@@ -83,6 +83,24 @@ def test_an_app_from_waiting_to_suspended(new_session, console, asking, outcome,
     assert session.monitor.origins == {server.url}
 
 
+def test_a_limit_typed_before_somebody_elses_does_not_overwrite_it(
+    new_session, console, server, asking
+):
+    session = new_session()
+    server.command("app", "enable", asking.app_id, "--per-minute", "300")
+    page = enter(session, f"/manage/apps/{asking.app_id}")
+    limit = page.get_by_label("Requests a minute")
+    limit.fill("500")
+    page.get_by_role("link", name="Audit log").click()
+    session.expect_heading("Audit log")
+    server.command("app", "enable", asking.app_id, "--per-minute", "1000")
+    session.open(f"/manage/apps/{asking.app_id}")
+    expect(limit).to_have_value("500")
+    page.get_by_role("button", name="Save limits").click()
+    expect(page.locator("#faults")).to_contain_text("Somebody else changed these limits")
+    expect(limit).to_have_value("1000")
+
+
 def test_the_console_works_by_keyboard(new_session, console, asking, outcome):
     session = new_session(reduced_motion="reduce")
     page = enter(session, f"/manage/apps/{asking.app_id}")

@@ -84,8 +84,8 @@ class BrowserSessions:
         request_token: str,
         password_hash: str | None,
         proof: Proof,
-    ) -> None:
-        """Start a session of this person in this browser, and end the previous one.
+    ) -> str:
+        """Start a session of this person in this browser, end the previous one, return its id.
 
         `request_token` names the request for consent that the sign-in belongs to, empty for none.
         `password_hash` is the hash of the password that the person signed in with, None for none.
@@ -114,6 +114,7 @@ class BrowserSessions:
         )
         known = self._keyring.tags("browser", f"{subject}:{nonce}")[0]
         request.set_cookies["known"] = (f"{nonce}.{known}", _KNOWN_S)
+        return session_id
 
     def was_started_for(self, request: PageRequest, request_token: str) -> bool:
         """Tell whether the person signed in recently, for this very request for consent."""

@@ -14,7 +14,7 @@ from openengagement.engagement.types import DAY_S, HOUR_S, format_time, parse_ti
 from openengagement.engagement.window import WINDOW_MAX_S
 from openengagement.language.current import gettext as _
 from openengagement.language.current import ngettext
-from openengagement.portal.periods import first_hour
+from openengagement.portal.periods import begun_day, first_hour
 from openengagement.portal.series import RATE, ChartQuery, Number, rate_of, sort_by_number
 from openengagement.portal.zones import UTC_ZONE, Zone
 
@@ -39,6 +39,7 @@ def fit_zone(query: ChartQuery, zone: Zone, *, now_s: float) -> Zone:
 
 def build_request(query: ChartQuery, *, today: date, zone: Zone = UTC_ZONE) -> dict[str, Any]:
     """Build the API request behind a chart. `today` is the present day in the zone."""
+    start, end = (_begun_day(text, today=today) for text in (query.start, query.end))
     by_hour = query.hourly or not zone.is_utc
     times = ["engagement.type", "engagement.day", *(["engagement.hour"] if by_hour else [])]
     request: dict[str, Any] = {
@@ -50,11 +51,18 @@ def build_request(query: ChartQuery, *, today: date, zone: Zone = UTC_ZONE) -> d
             "total": {"group_by": ["engagement.type"]},
         },
     }
-    if query.start:
-        request["start"] = _start_of(query.start, zone)
-    if query.end and query.end != today.isoformat():  # the API ends at the present by default
-        request["end"] = _start_of(query.end, zone, days=1)
+    if start:
+        request["start"] = _start_of(start, zone)
+    if end and end != today.isoformat():  # the API ends at the present by default
+        request["end"] = _start_of(end, zone, days=1)
     return request
+
+
+def _begun_day(text: str, *, today: date) -> str:
+    try:
+        return begun_day(date.fromisoformat(text), today=today).isoformat()
+    except ValueError:
+        return text
 
 
 def _start_of(text: str, zone: Zone, *, days: int = 0) -> str:

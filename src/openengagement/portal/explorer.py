@@ -69,7 +69,7 @@ class Explorer:
             "scripts": ("page.js", "explore.js"),
             "pictures": True,
             "picked_none": ("pick", "none") in request.query_pairs,
-            **_controls(view, period, path=request.base + PATH),
+            **_controls(request, view, period=period),
         }
         if self._figures.is_protected(author_id):
             return self._render(request, context | {"state": "protected"})
@@ -153,7 +153,7 @@ class Explorer:
             "tweets": len(every),
             "page": page,
             "pages": pages,
-            **_controls(view, period, path=request.base + PATH),  # with what was picked
+            **_controls(request, view, period=period),  # with what was picked
         }
 
     def _describe_table(
@@ -230,8 +230,9 @@ def _lines(
         ]
 
 
-def _controls(view: TableView, period: Period | None, *, path: str) -> dict[str, Any]:
+def _controls(request: PageRequest, view: TableView, *, period: Period | None) -> dict[str, Any]:
     """Build the context of the switch between periods. Links keep order, search and picks."""
+    path, zone = request.base + PATH, read_zone(request.query, request.cookies)
     kept = view.parameters(period="", first="", last="")
     ever = {"label": _("Since posting"), "href": f"{path}?{urlencode(kept)}", "current": not period}
     name = period.name if period else ""
@@ -241,6 +242,6 @@ def _controls(view: TableView, period: Period | None, *, path: str) -> dict[str,
         "periods": [ever, *list_periods(name, path=path, kept=kept)],
         "is_custom": name == CUSTOM,
         "kept": kept,
-        "zone": period.zone if period else None,
-        "other_zone": describe_other(period.zone, given, path=path) if period else None,
+        "zone": zone,
+        "other_zone": describe_other(zone, given, path=path),
     }

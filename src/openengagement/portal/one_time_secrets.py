@@ -33,10 +33,22 @@ class OneTimeSecrets:
         self._sealed = Sealed(keyring, _Parcel)
         self._now_s = now_s
 
-    def put(self, request: PageRequest, subject: str, *, secrets: Mapping[str, str]) -> None:
-        """Pass these secrets to the next page about `subject`."""
-        assert request.session is not None, "only pages behind a sign-in make secrets"
-        parcel = _Parcel(request.session.id, subject, dict(secrets), int(self._now_s()))
+    def put(
+        self,
+        request: PageRequest,
+        subject: str,
+        *,
+        secrets: Mapping[str, str],
+        session_id: str | None = None,
+    ) -> None:
+        """Pass these secrets to the next page about `subject`.
+
+        `session_id` is that of a session that begins with this answer.
+        """
+        if session_id is None:
+            assert request.session is not None, "only pages behind a sign-in make secrets"
+            session_id = request.session.id
+        parcel = _Parcel(session_id, subject, dict(secrets), int(self._now_s()))
         request.set_cookies[_COOKIE] = (self._sealed.seal(parcel), _LIFETIME_S)
 
     def take(self, request: PageRequest, subject: str) -> Mapping[str, str]:

@@ -28,6 +28,7 @@ from openengagement.portal.overview_figures import (
 from openengagement.portal.page_request import PageRequest
 from openengagement.portal.periods import (
     CUSTOM,
+    DEFAULT,
     Period,
     describe_until,
     list_periods,
@@ -125,7 +126,7 @@ class Overview:
             ],
             "rest": [each for each in rest if each.value or each.before],
             "uncounted": [each.label for each in rest if not each.value and not each.before],
-            "best": self._rank(sums, ranked_by, days=_chart_days(period)),
+            "best": self._rank(sums, ranked_by, days=_chart_days(view, period)),
             "ranked_by": ranked_by,
             "list_query": urlencode({**_list_view(view, period), "sort": ranked_by}),
             "side": [(name, LABELS[name]) for name in _SIDE if name != ranked_by],
@@ -187,17 +188,18 @@ def _link(path: str, view: Mapping[str, str], **changes: str) -> str:
 def _list_view(view: Mapping[str, str], period: Period) -> dict[str, str]:
     """Return the parameters of the list of Tweets over the same period."""
     kept = {name: view[name] for name in ("first", "last", "zone") if name in view}
-    return {"period": period.name, **kept}
+    return {"period": DEFAULT if period.faults else period.name, **kept}
 
 
-def _chart_days(period: Period) -> dict[str, str]:
+def _chart_days(view: Mapping[str, str], period: Period) -> dict[str, str]:
     """Return the parameters of a chart over a period, or over its last 28 days."""
+    zone = {"zone": view["zone"]} if "zone" in view else {}
     if period.name == "28h":
-        return {}
-    last = period.zone.at(period.end_hour * HOUR_S - 1).date()
+        return zone
+    last = period.zone.at((period.end_hour - 1) * HOUR_S).date()  # as in `describe_span`
     first = max(period.zone.at(period.start_hour * HOUR_S).date(), last - _CHART_SPAN)
     by = "hour" if last - first < _HOURLY_SPAN else "day"
-    return {"start": first.isoformat(), "end": last.isoformat(), "by": by}
+    return {"start": first.isoformat(), "end": last.isoformat(), "by": by, **zone}
 
 
 def _controls(view: Mapping[str, str], period: Period, *, path: str) -> dict[str, Any]:

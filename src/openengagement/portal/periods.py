@@ -127,7 +127,10 @@ def read_period(
 
 def _read_custom(given: Mapping[str, str], *, now_s: float, floor_s: int, zone: Zone) -> Period:
     today, floor = zone.at(now_s).date(), zone.at(floor_s + DAY_S - 1).date()
-    first, last = _parse_day(given.get("first", "")), _parse_day(given.get("last", ""))
+    first, last = (
+        day and begun_day(day, today=today)
+        for day in (_parse_day(given.get("first", "")), _parse_day(given.get("last", "")))
+    )
     faults = {}
     if first is None:
         faults["first"] = _("Write a date, such as 2026-11-01.")
@@ -169,6 +172,14 @@ def _read_custom(given: Mapping[str, str], *, now_s: float, floor_s: int, zone: 
         last=last.isoformat(),
         zone=zone,
     )
+
+
+def begun_day(day: date, *, today: date) -> date:
+    """Return today for tomorrow, else the day.
+
+    A page in another zone, where tomorrow has begun, may link to one in this zone.
+    """
+    return today if day - today == timedelta(1) else day
 
 
 def _parse_day(text: str) -> date | None:

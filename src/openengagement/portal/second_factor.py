@@ -25,8 +25,7 @@ from openengagement.sign_in.passwords import TooManyGuesses
 FACTOR_PATH: Final = f"{SECURITY_PATH}/second-factor"
 _QUIET_MODULES: Final = 4  # the margin around a QR code, as its standard demands
 _NEW_SECRET: Final = gettext_noop(
-    "This page was open for too long, so it shows another secret now. Add that one to your app, "
-    "and write its code."
+    "This page shows another secret now. Add this one to your app, and write its code."
 )
 
 

@@ -21,7 +21,7 @@ from openengagement.sign_in.passwords import (
 )
 
 SECURITY_PATH: Final = "/settings/security"
-_JUST_NOW_S: Final = 300
+_CHANGED: Final = "changed password"
 RECOVERY: Final = "recovery codes"  # the subject of `OneTimeSecrets`
 WRONG_PASSWORD: Final = gettext_noop("This is not your present password.")
 TOO_MANY_PASSWORDS: Final = gettext_noop(
@@ -89,12 +89,14 @@ class SecurityPage:
         hashes = self._parts.registry.password_hashes
         try:
             hashes.change_password(actor, old=old, new=new, now_s=int(self._parts.now_s()))
-            self._parts.sessions.start(
+            session_id = self._parts.sessions.start(
                 request, account, request_token="", password_hash=new, proof=session.proof
             )
         except PasswordChanged:
             return redirect("/sign-in")
         self._parts.reset.tell(account.id, account.screen_name)
+        done = {"done": "password"}
+        self._parts.one_time_secrets.put(request, _CHANGED, secrets=done, session_id=session_id)
         return redirect(f"{SECURITY_PATH}?done=password")
 
     async def _refuse(
@@ -121,19 +123,19 @@ class SecurityPage:
             "is_on": is_on,
             "codes": codes.split("\n") if codes else [],
             "codes_left": self._parts.factors.count_codes(account_id) if is_on else 0,
-            "done": "" if fault else _read_done(request, is_on=is_on, now_s=self._parts.now_s()),
+            "done": "" if fault else self._read_done(request, is_on=is_on),
             "needed": needed and session is not None and session.proof is Proof.PASSWORD,
             "fault": fault,
         }
         return self._renderer.render(request, "security", context=context, status=status)
 
+    def _read_done(self, request: PageRequest, *, is_on: bool) -> str:
+        """Return what the URL says was just done; empty if that contradicts what is known.
 
-def _read_done(request: PageRequest, *, is_on: bool, now_s: float) -> str:
-    """Return what the URL says was just done; empty if that contradicts what is known.
-
-    Anybody can write such a link. A new password begins a session.
-    """
-    done, session = request.query.get("done", ""), request.session
-    since_s = session.created_at_s if session else 0
-    known = {"on": is_on, "off": not is_on, "password": now_s - since_s <= _JUST_NOW_S}
-    return done if known.get(done) else ""
+        Anybody can write such a link. So the form that changes a password tells the page apart
+        from its URL.
+        """
+        changed = bool(self._parts.one_time_secrets.take(request, _CHANGED))
+        known = {"on": is_on, "off": not is_on, "password": changed}
+        done = request.query.get("done", "")
+        return done if known.get(done) else ""

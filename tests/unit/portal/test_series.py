@@ -85,7 +85,8 @@ def test_one_line_by_day_for_all_tweets_together():
         ("2026-11-22", None),
         ("2026-11-21", "2026-11-22"),
         ("2026-02-28", "2026-03-01"),
-        ("2026-11-23", "2026-11-24"),
+        ("2026-11-23", None),  # it has begun in another zone
+        ("2026-11-24", "2026-11-25"),
         ("9999-12-31", "9999-12-31"),
         ("2026-02-30", "2026-02-30"),
         ("2026-11-21T10:00:00Z", "2026-11-21T10:00:00Z"),
@@ -228,6 +229,13 @@ def test_the_window_is_that_of_the_readers_days(zone, start, end):
     assert (request["start"], request["end"]) == (start, end)
     by_hour = "engagement.hour" in request["groupings"]["chart"]["group_by"]
     assert by_hour is (zone != "UTC")
+
+
+def test_a_chart_of_tomorrow_alone_is_one_of_today():
+    """A link to the same day in another zone may name it."""
+    query = chart_query(start="2026-11-23", end="2026-11-23")
+    request = build_request(query, today=TODAY, zone=zone_of("America/New_York"))
+    assert (request["start"], request.get("end")) == ("2026-11-22T05:00:00Z", None)
 
 
 @cases("text", ["soon", "2026-02-30", "9999-12-31"])

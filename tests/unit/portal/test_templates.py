@@ -208,7 +208,7 @@ NO_ROWS = {
     "periods": [{"name": "28d", "label": "28 days", "href": "/explore", "current": True}],
     "is_custom": False,
     "kept": {},
-    "zone": None,
+    "zone": UTC_ZONE,
     "other_zone": None,
     "picked_all": False,
     "show_all": "/explore",

@@ -77,6 +77,16 @@ def test_days_begin_at_local_midnight(zone, name):
     assert found.end_hour * HOUR_S >= NOW.timestamp() > (found.end_hour - 1) * HOUR_S
 
 
+def test_tomorrow_is_today_where_it_has_not_begun():
+    """A link to the same period in another zone may name it."""
+    evening = datetime(2026, 11, 4, 2, tzinfo=UTC)  # 3 November in New York
+    for first, kept in (("2026-11-01", "2026-11-01"), ("2026-11-04", "2026-11-03")):
+        days = {"period": "custom", "first": first, "last": "2026-11-04"}
+        found = period("America/New_York", evening, **days)
+        assert (found.faults, found.running) == ({}, True)
+        assert (found.first, found.last) == (kept, "2026-11-03")
+
+
 def test_days_of_23_and_25_hours():
     now = datetime(2026, 11, 3, 12, tzinfo=UTC)
     found = period("America/New_York", now, period="7d")

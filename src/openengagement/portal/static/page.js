@@ -30,9 +30,9 @@ if (zoned && !("chosen" in zoned.dataset) && zone && zone !== zoned.dataset.zone
   }
 }
 
-// Times are those of the reader's zone, or of the zone that the page was asked for, with UTC on demand. The
+// Times are those of the page's zone, or of the reader's on a page that names none, with UTC on demand. The
 // lists of an author say once whose times they show; everywhere else, each time names its zone.
-const timeZone = zoned && "chosen" in zoned.dataset ? knownZone(zoned.dataset.zone) : undefined;
+const timeZone = zoned ? knownZone(zoned.dataset.zone) : undefined;
 const parts = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZone };
 const unnamed = formatTime(parts);
 const named = formatTime({ ...parts, timeZoneName: "short" });
@@ -65,9 +65,11 @@ for (const form of document.querySelectorAll("form[method=post]")) {
 // server. Passwords and codes are not kept, and nothing is kept for another person.
 const KEPT_MS = 15 * 60_000;
 const PRIVATE = ["password", "hidden", "file", "submit", "button"];
+// The value that a form was shown with, by which the server notices somebody else's change.
+const isBefore = (control) => "kept" in control.dataset;
 const person = document.querySelector(".who .name")?.textContent ?? "";
 const controls = [...document.querySelectorAll("form[method=post] :is(input, select, textarea)")]
-  .filter((control) => !PRIVATE.includes(control.type) && control.autocomplete !== "one-time-code");
+  .filter((control) => isBefore(control) || (!PRIVATE.includes(control.type) && control.autocomplete !== "one-time-code"));
 const pathOf = (form) => new URL(form.getAttribute("action"), location.href).pathname;
 const keyOf = (control) => `${pathOf(control.form)} ${control.name} ${control.type === "radio" ? control.value : ""}`;
 const isTick = (control) => control.type === "checkbox" || control.type === "radio";
@@ -90,10 +92,12 @@ for (const control of controls) {
 addEventListener("submit", (event) => { sentForm = event.target; });
 addEventListener("pagehide", () => {
   const sent = {};
-  for (const control of controls.filter(isChanged)) {
+  const changed = new Set(controls.filter(isChanged).map((control) => control.form));
+  for (const control of controls.filter((each) => isChanged(each) || (isBefore(each) && changed.has(each.form)))) {
     (control.form === sentForm ? sent : typed)[keyOf(control)] = isTick(control) ? control.checked : control.value;
   }
+  const until = changed.size ? Date.now() + KEPT_MS : kept.until;
   const isOver = sentForm && pathOf(sentForm) === "/sign-out";
   if (isOver) sessionStorage.removeItem("typed");
-  else sessionStorage.setItem("typed", JSON.stringify({ person, typed, sent, until: Date.now() + KEPT_MS }));
+  else sessionStorage.setItem("typed", JSON.stringify({ person, typed, sent, until }));
 });
