@@ -9,7 +9,10 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"openengagement": {"cluster"}, "openengagement-client": {"cli", "frames", "plot"}}
+PACKAGES = {
+    "openengagement": {"cluster", "kafka", "nats", "otel", "samples"},
+    "openengagement-client": {"cli", "frames", "plot"},
+}
 _CLASSIFIER = "License :: OSI Approved :: "
 _VENDORED = {"uPlot (JavaScript, included)": "MIT"}
 # Names in use for licences that SPDX calls otherwise.
