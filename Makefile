@@ -20,7 +20,7 @@ PEERS_STAMP := .venv-bench/.installed
 INTEROP_STAMPS := $(patsubst %,tests/%/node_modules/.installed,interop browser clickhouse)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup run cluster test check lint ruff format-check types imports interop heavy clusters cluster-faults faults format bench lock messages clean docs screenshots dist packages audit
+.PHONY: help setup run cluster test check lint ruff format-check types imports interop heavy clusters cluster-faults faults format bench lock messages tables clean docs screenshots dist packages audit
 
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -139,7 +139,7 @@ bench: setup tests/clickhouse/node_modules/.installed ## Run the benchmarks of t
 	@$(BIN)/python benchmarks/run.py
 	@if test -e $(PEERS_STAMP); then .venv-bench/bin/python benchmarks/plots.py; fi
 
-# What the product is measured against, and what draws the plots, in an environment of its own.
+# Install the alternatives and the plotting library into an environment of their own.
 $(PEERS_STAMP): benchmarks/requirements.lock
 	@echo "Installing the peers' packages into .venv-bench (over 1 GB) ..."
 	@rm -f $@
@@ -164,6 +164,10 @@ lock: setup ## Pin the newest allowed packages, with hashes, in requirements.loc
 
 messages: setup ## Bring the catalogues of the pages' texts up to date
 	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m support.messages
+
+tables: setup ## Write the generated tables of docs/ again: settings, licences, metrics, scale
+	@PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m support.tables
+	@$(BIN)/python benchmarks/scale.py --write
 
 clean: ## Remove .venv, caches and everything built
 	@rm -rf .venv .venv-bench build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache \

@@ -199,3 +199,10 @@ def test_a_restore_as_the_page_has_it(tmp_path):
     assert call_command(tmp_path / "openengagement.before", "status")["accounts"] == 3
     calls = (tmp_path / "calls").read_text().splitlines()
     assert calls == ["stop openengagement", "start openengagement"]
+
+
+def test_the_page_copies_files_that_exist():
+    page = (ROOT / "docs" / "deploying.md").read_text()
+    named = set(re.findall(r"\bdeploy/[\w./-]*\w", "\n".join(read_code(page, "sh"))))
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+    assert "deploy/cluster/systemd/node.conf" in named

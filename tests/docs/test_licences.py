@@ -25,7 +25,7 @@ ACCEPTED = {
 
 
 def test_the_table_is_generated():
-    assert PAGE.read_text().endswith(f"\n\n{render_licences()}")
+    assert PAGE.read_text().endswith(f"\n\n{render_licences()}"), "run: make tables"
 
 
 def test_every_licence_is_accepted():

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "metrics.md").read_text()
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "openengagement.json").read_text())
 RULES_TEST = Path(__file__).with_name("alerts_test.yml")
-REGENERATE = "replace the table in docs/metrics.md by the output of tests/support/metrics_table.py"
+REGENERATE = "docs/metrics.md differs from the metrics or alerts. Run: make tables"
 SAMPLES = {
     each.name + suffix
     for each in metrics()

@@ -1,7 +1,6 @@
-"""Print the table of the licences of what an installation brings, for docs/licences.md."""
+"""Render the table of the licences of what an installation brings, for docs/licences.md."""
 
 import re
-import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
@@ -9,7 +8,10 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"openengagement": {"cluster"}, "openengagement-client": {"cli", "frames", "plot"}}
+PACKAGES = {
+    "openengagement": {"cluster", "kafka", "nats", "otel", "samples"},
+    "openengagement-client": {"cli", "frames", "plot"},
+}
 _CLASSIFIER = "License :: OSI Approved :: "
 _VENDORED = {"uPlot (JavaScript, included)": "MIT"}
 # Names in use for licences that SPDX calls otherwise.
@@ -73,7 +75,3 @@ def render_licences() -> str:
     found = {package.metadata["Name"].lower(): licence_of(package) for package in needed()}
     rows = [f"| {name} | {licence} |" for name, licence in sorted((found | _VENDORED).items())]
     return "\n".join(["| package | licence |", "|---|---|", *rows]) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(render_licences())

@@ -1,4 +1,4 @@
-"""Print the tables of all metrics and alerts for docs/metrics.md."""
+"""Render the tables of all metrics and alerts for docs/metrics.md."""
 
 import re
 from pathlib import Path
@@ -52,8 +52,3 @@ def render_alerts() -> str:
         for name, _, severity, summary, runbook in alerts()
     ]
     return "\n".join(rows) + "\n"
-
-
-if __name__ == "__main__":
-    print(render_metrics())
-    print(render_alerts(), end="")

@@ -1,4 +1,4 @@
-"""Print the table of all settings for docs/settings.md."""
+"""Render the table of all settings for docs/settings.md."""
 
 import dataclasses
 
@@ -24,7 +24,3 @@ def render_settings() -> str:
             f"| {limits} | {meta['help']} |"
         )
     return "\n".join(rows) + "\n"
-
-
-if __name__ == "__main__":
-    print(render_settings(), end="")

@@ -13,10 +13,7 @@ from support.cases import cases
 from support.settings_table import render_settings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
-REGENERATE = (
-    "docs/settings.md differs from the table in settings.py. Replace the table by the output of\n\n"
-    "    .venv/bin/python tests/support/settings_table.py\n"
-)
+REGENERATE = "docs/settings.md differs from the table in settings.py. Run: make tables"
 FIELDS = dataclasses.fields(Settings)
 NUMBERS = [field for field in FIELDS if field.type is int]
 SWITCHES = [field for field in FIELDS if field.type is bool]

@@ -164,7 +164,7 @@ class Delivery:
                 self.report.add(report)
 
     def _refuse(self, batch: Batch, error: EngagementError) -> None:
-        """Set a batch aside that the server will never take."""
+        """Keep a batch apart that the server will never take."""
         with self._lock:
             self._errors.append(error)
             if self._spool is None:
