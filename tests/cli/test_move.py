@@ -328,11 +328,24 @@ def test_a_lost_lock_opens_nothing(run, data, target, filled, monkeypatch):
     lost = []
     monkeypatch.setattr(place_lock._FolderLock, "is_held", lambda _: not lost)
     monkeypatch.setattr(mover.Mover, "_copy_last", lambda _: lost.append(True))
-    assert "the lock of the move was lost" in refusal(run, data, target, "--switch")
+    said = refusal(run, data, target, "--switch")
+    assert "may be sealed still, because the lock of the move was lost" in said
+    assert ("--switch again" in said, "--release" in said) == (True, True)
     assert run("account", "add", "ben").code == 1  # it stays sealed
     monkeypatch.undo()
     monkeypatch.setattr(mover, "ROUND_S", 0.0)
     assert moving(run, data, target, "--switch").json()["differences"] == 0
+
+
+def test_a_source_that_cannot_be_opened_again_is_named(run, data, target, filled, monkeypatch):
+    def fail(_):
+        raise StoreUnavailable("registry", "it was stopped")
+
+    monkeypatch.setattr(mover.Mover, "_copy_last", lambda _: 1 / 0)
+    monkeypatch.setattr(mover, "release_side", fail)
+    said = refusal(run, data, target, "--switch")
+    assert f"{data} may be sealed still" in said
+    assert "the registry store is unavailable: it was stopped. Run" in said
 
 
 # Refusals.

@@ -193,15 +193,33 @@ class Mover:
                 closed_s = time.monotonic()
                 self._copy_last()
                 self._verify_locks()
-            except BaseException:
-                if source.lock.is_held():  # otherwise another process may move it now
-                    release_side(source)
+            except BaseException as error:
+                self._reopen(error)
                 raise
             # From here on the target may be in use, so the source stays closed.
             assert self._writer.state is not None
             self._writer.begin(msgspec.structs.replace(self._writer.state, finished=True))
         now_s = time.monotonic()
         return Moved(True, passes, tally, now_s - sealed_s, now_s - closed_s)
+
+    def _reopen(self, error: BaseException) -> None:
+        """Open the source again after this error.
+
+        Raises:
+            CannotMove: it may be sealed still.
+        """
+        reason = "the lock of the move was lost"  # so another process may move it now
+        if self._source.lock.is_held():
+            try:
+                release_side(self._source)
+            except StoreUnavailable as failure:
+                reason = str(failure)
+            else:
+                return
+        raise CannotMove(
+            f"{self._source.name} may be sealed still, because {reason}. Run the command with "
+            "--switch again, or open the source with --release"
+        ) from error
 
     def _seal(self) -> None:
         """Let the source refuse every change, and wait for those that have begun."""
