@@ -2,8 +2,11 @@
 test_moving.py` moves to a cluster and back while events arrive."""
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +18,7 @@ from cryptography.fernet import Fernet
 
 from openengagement.apps.usage_meter import UsageMeter, UsageWriter
 from openengagement.cli.common import CLOCK
+from openengagement.cli.move import _ending_on_signal
 from openengagement.engagement.counters import no_counters
 from openengagement.errors import StoreUnavailable
 from openengagement.limits.contract import MINUTE_S, Nonce
@@ -27,8 +31,8 @@ from openengagement.settings import Settings
 from openengagement.stores.contract import Applied, Authored, Batch, Position
 from openengagement.stores.inventory import PROGRESS, MoveState
 from openengagement.stores.opening import open_stores
-from support.cli import call_command
-from support.waiting import wait_for
+from support.cli import EXECUTABLE, call_command
+from support.waiting import PATIENCE_S, wait_for
 
 EVENTS = [
     {"tweet_id": "11", "type": "favorites", "at": "2026-11-20T10:00:00Z", "count": 3},
@@ -196,6 +200,56 @@ def test_a_failure_opens_the_source_again(run, data, target, filled, monkeypatch
     monkeypatch.setattr(mover.Mover, "_copy_last", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         moving(run, data, target, "--switch")
+    assert run("account", "add", "ben").code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_command_once(number):
+    """SIGHUP often comes twice. The second one must not interrupt what opens the source again."""
+    handler = signal.getsignal(number)
+    done = []
+
+    def work():
+        with _ending_on_signal():
+            try:
+                signal.raise_signal(number)
+            finally:
+                signal.raise_signal(number)
+                done.append("opened")
+
+    with pytest.raises(SystemExit) as ended:
+        work()
+    assert (ended.value.code, done) == (128 + number, ["opened"])
+    assert signal.getsignal(number) is handler
+
+
+def test_an_ignored_signal_stays_ignored():
+    """As by `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _ending_on_signal():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.heavy
+def test_a_lost_terminal_opens_the_source_again(run, data, target, filled):
+    """The command waits for the usage of a worker when its terminal goes."""
+    command = [EXECUTABLE, "move", "--from", data, "--to", target, "--switch"]
+    terminal, side = os.openpty()
+    with closing(open_registry(data)) as registry:
+        registry.database.join_writers()
+        process = subprocess.Popen(
+            command, stdin=side, stdout=side, stderr=side, start_new_session=True
+        )
+        os.close(side)
+        wait_for(lambda: (data / "limits.sealed").exists() or process.poll() is not None)
+        os.close(terminal)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(PATIENCE_S) != 0
+    assert not (data / "limits.sealed").exists()
     assert run("account", "add", "ben").code == 0
 
 
