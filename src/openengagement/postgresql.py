@@ -145,6 +145,7 @@ class SessionLock:
 
     Raises:
         StoreUnavailable: the server cannot be reached now.
+        sqlalchemy.exc.DBAPIError: the URL has a faulty option.
     """
 
     def __init__(self, url: str, number: int) -> None:
@@ -153,6 +154,8 @@ class SessionLock:
             row = self._db.execute("SELECT pg_try_advisory_lock(%s)", [number]).fetchone()
         except _MAY_PASS as error:
             raise _unavailable("registry", error) from error
+        except psycopg.Error as error:
+            raise sa.exc.DBAPIError(None, None, error) from error
         self._held = bool(row and row[0])
 
     def is_held(self) -> bool:

@@ -457,6 +457,15 @@ def test_a_cluster_needs_settings(run, data, filled):
     assert "set OPENENGAGEMENT_STORE" in refusal(run, "cluster", data)
 
 
+def test_a_faulty_option_of_a_database_is_refused(run, data, filled, monkeypatch):
+    pytest.importorskip("psycopg")
+    monkeypatch.setenv("OPENENGAGEMENT_REGISTRY", "postgresql://ana@127.0.0.1/x?sslmod=require")
+    monkeypatch.setenv("OPENENGAGEMENT_STORE", "clickhouse://127.0.0.1/x")
+    monkeypatch.setenv("OPENENGAGEMENT_SERVER_KEYS", (data / "server.key").read_text().strip())
+    said = refusal(run, data, "cluster")
+    assert 'the registry cannot be used: invalid URI query parameter: "sslmod"' in said
+
+
 def test_a_newer_source_is_refused(run, data, target, filled):
     with closing(sqlite3.connect(data / "counters.sqlite3")) as db:
         db.execute("PRAGMA user_version = 99")
