@@ -317,10 +317,14 @@ def test_a_switch_waits_for_the_usage_of_every_worker(run, data, target, filled)
 def test_a_worker_that_does_not_write_its_usage_stops_the_switch(
     run, data, target, filled, monkeypatch
 ):
-    monkeypatch.setattr(mover, "_USAGE_MAX_S", 0.0)
+    """A body that arrives slowly may take as long as the setting allows."""
+    monkeypatch.setenv("OPENENGAGEMENT_BODY_TIMEOUT_S", "7")
+    monkeypatch.setattr(mover, "_USAGE_MIN_S", 0.0)
+    monkeypatch.setattr(mover, "_AFTER_BODY_S", -6.0)
     with closing(open_registry(data)) as registry:
         registry.database.join_writers()
-        assert "has not written its usage" in refusal(run, data, target, "--switch")
+        said = refusal(run, data, target, "--switch")
+        assert "has not written its usage within 1 s: it is overloaded, or a request's body" in said
         assert run("account", "add", "ben").code == 0  # the source is open again
     assert moving(run, data, target, "--switch").json()["differences"] == 0
 

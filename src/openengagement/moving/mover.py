@@ -32,7 +32,8 @@ from openengagement.stores.inventory import Destination, MoveState
 REASON: Final = "everything here is being moved, or was moved, to other stores"
 # Workers write their usage every 5 s, and say then that they will write more of it.
 ROUND_S: Final = 6.0
-_USAGE_MAX_S: Final = 60.0  # how long to wait for a worker that is late
+_USAGE_MIN_S: Final = 60.0  # how long to wait at least for a worker that is late
+_AFTER_BODY_S: Final = 15.0  # to answer a request whose body arrived late, and to write its usage
 _PAUSE_S: Final = 0.1
 _PASSES_MAX: Final = 6
 _FEW: Final = 10_000  # counters that a pass found: the next pass would find about as many
@@ -58,7 +59,10 @@ OnStage = Callable[[str, int], None]
 
 
 class Mover:
-    """Moves `source` to `target`. `on_stage` and `on_compared` are called with the progress."""
+    """Moves `source` to `target`. `on_stage` and `on_compared` are called with the progress.
+
+    `body_timeout_s` is how long a request's body may take at the servers of the source.
+    """
 
     def __init__(
         self,
@@ -66,12 +70,14 @@ class Mover:
         target: Side,
         *,
         pace: Pace,
+        body_timeout_s: float,
         on_stage: OnStage,
         on_compared: Callable[[str, int], None],
     ) -> None:
         self._source = source
         self._target = target
         self._pace = pace
+        self._usage_max_s = max(_USAGE_MIN_S, body_timeout_s + _AFTER_BODY_S)
         self._on_stage = on_stage
         self._on_compared = on_compared
         store = target.stores.counters
@@ -280,12 +286,13 @@ class Mover:
             CannotMove: one takes too long.
         """
         time.sleep(ROUND_S)
-        give_up_s = time.monotonic() + _USAGE_MAX_S
+        give_up_s = time.monotonic() + self._usage_max_s
         while self._source.registry.database.has_writers():
             if time.monotonic() > give_up_s:
                 raise CannotMove(
                     f"a server of {self._source.name} has not written its usage within "
-                    f"{_USAGE_MAX_S:.0f} s. Restart or stop it, and run the command again"
+                    f"{self._usage_max_s:.0f} s: it is overloaded, or a request's body arrives "
+                    "very slowly. Restart or stop it, and run the command again"
                 )
             time.sleep(_PAUSE_S)
 
