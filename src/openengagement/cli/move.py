@@ -102,15 +102,8 @@ def _move(source: str, target: str, *, switch: bool, rate: int) -> Moved:
         closing(open_target(target, settings, source=before, clock=CLOCK)) as after,
         _progress() as (on_stage, on_compared),
     ):
-        mover = Mover(
-            before,
-            after,
-            pace=Pace(rate),
-            body_timeout_s=settings.body_timeout_s,
-            on_stage=on_stage,
-            on_compared=on_compared,
-        )
-        return mover.move(switch=switch)
+        mover = Mover(before, after, pace=Pace(rate), on_stage=on_stage, on_compared=on_compared)
+        return mover.move(switch=switch, body_timeout_s=settings.body_timeout_s)
 
 
 @contextmanager

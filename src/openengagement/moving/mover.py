@@ -59,10 +59,7 @@ OnStage = Callable[[str, int], None]
 
 
 class Mover:
-    """Moves `source` to `target`. `on_stage` and `on_compared` are called with the progress.
-
-    `body_timeout_s` is how long a request's body may take at the servers of the source.
-    """
+    """Moves `source` to `target`. `on_stage` and `on_compared` are called with the progress."""
 
     def __init__(
         self,
@@ -70,27 +67,29 @@ class Mover:
         target: Side,
         *,
         pace: Pace,
-        body_timeout_s: float,
         on_stage: OnStage,
         on_compared: Callable[[str, int], None],
     ) -> None:
         self._source = source
         self._target = target
         self._pace = pace
-        self._usage_max_s = max(_USAGE_MIN_S, body_timeout_s + _AFTER_BODY_S)
+        self._usage_max_s = _USAGE_MIN_S
         self._on_stage = on_stage
         self._on_compared = on_compared
         store = target.stores.counters
         self._writer = TargetWriter(store, MoveState.read(store))
         self._keys_from = FIRST_KEY
 
-    def move(self, *, switch: bool) -> Moved:
+    def move(self, *, switch: bool, body_timeout_s: float) -> Moved:
         """Copy everything, and then switch if asked to.
+
+        `body_timeout_s` is how long a request's body may take at the servers of the source.
 
         Raises:
             CannotMove: the sides do not fit, or differ in the end.
             StoreUnavailable: try again later; the next call goes on.
         """
+        self._usage_max_s = max(_USAGE_MIN_S, body_timeout_s + _AFTER_BODY_S)
         if self._is_finished():
             return Moved(switched=True)
         sealed = self._source.inventory.is_sealed()
