@@ -24,6 +24,15 @@ _STATEMENT_TIMEOUT_S: Final = 20.0
 _CONNECT_TIMEOUT_S: Final = 3
 # After about this time without an answer of the network, a connection is given up.
 _SILENCE_MAX_MS: Final = 4000
+# Either side asks an idle connection for a sign of life after 10 s, and then every 5 s. The server
+# gives up one whose client lost its power or network after 25 s, and with it the client's locks.
+_KEEPALIVES: Final[Mapping[str, int]] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+# What the server sent and nobody confirmed counts, too. Otherwise it would repeat that for long.
+_CLIENT_SILENCE_MAX_MS: Final = 25_000
 _POOL_SIZE: Final = 8
 # Failures that may pass: the server cannot be reached, is stopping or full, a lock was not free in
 # time (OperationalError); it is a standby.
@@ -42,12 +51,18 @@ EXECUTE PROCEDURE refuse_change()
 _SEALED: Final = """
 SELECT 1 FROM pg_trigger WHERE tgname = 'sealed' AND tgrelid = %s::regclass
 """
+_SERVER_SETTINGS: Final[Mapping[str, int]] = {
+    "lock_timeout": int(LOCK_TIMEOUT_S * 1000),
+    "statement_timeout": int(_STATEMENT_TIMEOUT_S * 1000),
+    "tcp_user_timeout": _CLIENT_SILENCE_MAX_MS,
+    **{f"tcp_{name}": value for name, value in _KEEPALIVES.items()},
+}
 _OPTIONS: Final[Mapping[str, Any]] = {
     "application_name": "openengagement",
-    "options": f"-c lock_timeout={int(LOCK_TIMEOUT_S * 1000)} "
-    f"-c statement_timeout={int(_STATEMENT_TIMEOUT_S * 1000)}",
+    "options": " ".join(f"-c {name}={value}" for name, value in _SERVER_SETTINGS.items()),
     "connect_timeout": _CONNECT_TIMEOUT_S,
     "tcp_user_timeout": _SILENCE_MAX_MS,
+    **_KEEPALIVES,
 }
 
 
@@ -130,6 +145,7 @@ class SessionLock:
 
     Raises:
         StoreUnavailable: the server cannot be reached now.
+        sqlalchemy.exc.DBAPIError: the URL has a faulty option.
     """
 
     def __init__(self, url: str, number: int) -> None:
@@ -138,6 +154,8 @@ class SessionLock:
             row = self._db.execute("SELECT pg_try_advisory_lock(%s)", [number]).fetchone()
         except _MAY_PASS as error:
             raise _unavailable("registry", error) from error
+        except psycopg.Error as error:
+            raise sa.exc.DBAPIError(None, None, error) from error
         self._held = bool(row and row[0])
 
     def is_held(self) -> bool:

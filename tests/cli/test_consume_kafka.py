@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import time
 from contextlib import closing
 from datetime import UTC, datetime
@@ -246,6 +247,14 @@ def test_another_id_of_a_topic_is_noticed(kafka, topic, monkeypatch):
     for _ in range(20):
         time.sleep(0.01)
         assert not watch.find_change(new)
+
+
+def test_log_lines_of_the_watch_are_not_kept(monkeypatch, caplog):
+    """The client keeps them until it is polled. This one cannot reach a broker."""
+    monkeypatch.setattr(kafka_api, "_ASK_EVERY_S", PATIENCE_S)
+    monkeypatch.setattr(kafka_api, "silent", lambda: logging.getLogger("kafka"))
+    watch = kafka_api.TopicWatch("t", {"bootstrap.servers": f"{HOST}:{free_port()}"})
+    wait_for(lambda: watch.find_change("id") or "Connection refused" in caplog.text)
 
 
 @pytest.fixture

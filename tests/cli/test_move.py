@@ -2,8 +2,11 @@
 test_moving.py` moves to a cluster and back while events arrive."""
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +18,7 @@ from cryptography.fernet import Fernet
 
 from openengagement.apps.usage_meter import UsageMeter, UsageWriter
 from openengagement.cli.common import CLOCK
+from openengagement.cli.move import _ending_on_signal
 from openengagement.engagement.counters import no_counters
 from openengagement.errors import StoreUnavailable
 from openengagement.limits.contract import MINUTE_S, Nonce
@@ -27,8 +31,8 @@ from openengagement.settings import Settings
 from openengagement.stores.contract import Applied, Authored, Batch, Position
 from openengagement.stores.inventory import PROGRESS, MoveState
 from openengagement.stores.opening import open_stores
-from support.cli import call_command
-from support.waiting import wait_for
+from support.cli import EXECUTABLE, call_command
+from support.waiting import PATIENCE_S, wait_for
 
 EVENTS = [
     {"tweet_id": "11", "type": "favorites", "at": "2026-11-20T10:00:00Z", "count": 3},
@@ -199,6 +203,56 @@ def test_a_failure_opens_the_source_again(run, data, target, filled, monkeypatch
     assert run("account", "add", "ben").code == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_command_once(number):
+    """SIGHUP often comes twice. The second one must not interrupt what opens the source again."""
+    handler = signal.getsignal(number)
+    done = []
+
+    def work():
+        with _ending_on_signal():
+            try:
+                signal.raise_signal(number)
+            finally:
+                signal.raise_signal(number)
+                done.append("opened")
+
+    with pytest.raises(SystemExit) as ended:
+        work()
+    assert (ended.value.code, done) == (128 + number, ["opened"])
+    assert signal.getsignal(number) is handler
+
+
+def test_an_ignored_signal_stays_ignored():
+    """As by `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _ending_on_signal():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.heavy
+def test_a_lost_terminal_opens_the_source_again(run, data, target, filled):
+    """The command waits for the usage of a worker when its terminal goes."""
+    command = [EXECUTABLE, "move", "--from", data, "--to", target, "--switch"]
+    terminal, side = os.openpty()
+    with closing(open_registry(data)) as registry:
+        registry.database.join_writers()
+        process = subprocess.Popen(
+            command, stdin=side, stdout=side, stderr=side, start_new_session=True
+        )
+        os.close(side)
+        wait_for(lambda: (data / "limits.sealed").exists() or process.poll() is not None)
+        os.close(terminal)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(PATIENCE_S) != 0
+    assert not (data / "limits.sealed").exists()
+    assert run("account", "add", "ben").code == 0
+
+
 def test_a_killed_switch_goes_on(run, data, target, filled, monkeypatch):
     """A killed process opens nothing again."""
     monkeypatch.setattr(mover.Mover, "_copy_last", lambda _: 1 / 0)
@@ -263,10 +317,14 @@ def test_a_switch_waits_for_the_usage_of_every_worker(run, data, target, filled)
 def test_a_worker_that_does_not_write_its_usage_stops_the_switch(
     run, data, target, filled, monkeypatch
 ):
-    monkeypatch.setattr(mover, "_USAGE_MAX_S", 0.0)
+    """A body that arrives slowly may take as long as the setting allows."""
+    monkeypatch.setenv("OPENENGAGEMENT_BODY_TIMEOUT_S", "7")
+    monkeypatch.setattr(mover, "_USAGE_MIN_S", 0.0)
+    monkeypatch.setattr(mover, "_AFTER_BODY_S", -6.0)
     with closing(open_registry(data)) as registry:
         registry.database.join_writers()
-        assert "has not written its usage" in refusal(run, data, target, "--switch")
+        said = refusal(run, data, target, "--switch")
+        assert "has not written its usage within 1 s: it is overloaded, or a request's body" in said
         assert run("account", "add", "ben").code == 0  # the source is open again
     assert moving(run, data, target, "--switch").json()["differences"] == 0
 
@@ -328,11 +386,24 @@ def test_a_lost_lock_opens_nothing(run, data, target, filled, monkeypatch):
     lost = []
     monkeypatch.setattr(place_lock._FolderLock, "is_held", lambda _: not lost)
     monkeypatch.setattr(mover.Mover, "_copy_last", lambda _: lost.append(True))
-    assert "the lock of the move was lost" in refusal(run, data, target, "--switch")
+    said = refusal(run, data, target, "--switch")
+    assert "may be sealed still, because the lock of the move was lost" in said
+    assert ("--switch again" in said, "--release" in said) == (True, True)
     assert run("account", "add", "ben").code == 1  # it stays sealed
     monkeypatch.undo()
     monkeypatch.setattr(mover, "ROUND_S", 0.0)
     assert moving(run, data, target, "--switch").json()["differences"] == 0
+
+
+def test_a_source_that_cannot_be_opened_again_is_named(run, data, target, filled, monkeypatch):
+    def fail(_):
+        raise StoreUnavailable("registry", "it was stopped")
+
+    monkeypatch.setattr(mover.Mover, "_copy_last", lambda _: 1 / 0)
+    monkeypatch.setattr(mover, "release_side", fail)
+    said = refusal(run, data, target, "--switch")
+    assert f"{data} may be sealed still" in said
+    assert "the registry store is unavailable: it was stopped. Run" in said
 
 
 # Refusals.
@@ -388,6 +459,15 @@ def test_keys_that_do_not_fit_the_source_are_refused(run, data, target, filled):
 def test_a_cluster_needs_settings(run, data, filled):
     assert "SERVER_KEYS lacks 1 of the 1 keys" in refusal(run, data, "cluster")
     assert "set OPENENGAGEMENT_STORE" in refusal(run, "cluster", data)
+
+
+def test_a_faulty_option_of_a_database_is_refused(run, data, filled, monkeypatch):
+    pytest.importorskip("psycopg")
+    monkeypatch.setenv("OPENENGAGEMENT_REGISTRY", "postgresql://ana@127.0.0.1/x?sslmod=require")
+    monkeypatch.setenv("OPENENGAGEMENT_STORE", "clickhouse://127.0.0.1/x")
+    monkeypatch.setenv("OPENENGAGEMENT_SERVER_KEYS", (data / "server.key").read_text().strip())
+    said = refusal(run, data, "cluster")
+    assert 'the registry cannot be used: invalid URI query parameter: "sslmod"' in said
 
 
 def test_a_newer_source_is_refused(run, data, target, filled):

@@ -28,7 +28,7 @@ from openengagement.moving.tally import OnCompared, Pace
 from openengagement.tuning import lower_priority
 
 _RATE_MAX: Final = 100_000_000
-_SIGTERM_CODE: Final = 143
+_SIGNAL_CODE: Final = 128  # a shell reports the end by a signal as this and its number
 _NEXT: Final = (
     "The source still takes events. Run the same command with --switch to copy the rest and to "
     "switch."
@@ -103,7 +103,7 @@ def _move(source: str, target: str, *, switch: bool, rate: int) -> Moved:
         _progress() as (on_stage, on_compared),
     ):
         mover = Mover(before, after, pace=Pace(rate), on_stage=on_stage, on_compared=on_compared)
-        return mover.move(switch=switch)
+        return mover.move(switch=switch, body_timeout_s=settings.body_timeout_s)
 
 
 @contextmanager
@@ -126,19 +126,27 @@ def _progress() -> Iterator[tuple[OnStage, OnCompared]]:
 
 @contextmanager
 def _ending_on_signal() -> Iterator[None]:
-    """End the command on SIGTERM as on an error, so that it opens the source again."""
+    """End the command on SIGTERM and SIGHUP as on an error, so that it opens the source again.
+
+    A shell that loses its terminal often sends SIGHUP twice, so a signal that follows does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():  # in tests
         yield
         return
 
-    def end(*_: object) -> NoReturn:
-        sys.exit(_SIGTERM_CODE)
+    def end(number: int, _: object) -> NoReturn:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        sys.exit(_SIGNAL_CODE + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    heard = [each for each in numbers if signal.getsignal(each) != signal.SIG_IGN]  # as of nohup
+    before = {each: signal.signal(each, end) for each in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _fields(moved: Moved) -> dict[str, object]:

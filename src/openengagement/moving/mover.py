@@ -32,7 +32,8 @@ from openengagement.stores.inventory import Destination, MoveState
 REASON: Final = "everything here is being moved, or was moved, to other stores"
 # Workers write their usage every 5 s, and say then that they will write more of it.
 ROUND_S: Final = 6.0
-_USAGE_MAX_S: Final = 60.0  # how long to wait for a worker that is late
+_USAGE_MIN_S: Final = 60.0  # how long to wait at least for a worker that is late
+_AFTER_BODY_S: Final = 15.0  # to answer a request whose body arrived late, and to write its usage
 _PAUSE_S: Final = 0.1
 _PASSES_MAX: Final = 6
 _FEW: Final = 10_000  # counters that a pass found: the next pass would find about as many
@@ -72,19 +73,23 @@ class Mover:
         self._source = source
         self._target = target
         self._pace = pace
+        self._usage_max_s = _USAGE_MIN_S
         self._on_stage = on_stage
         self._on_compared = on_compared
         store = target.stores.counters
         self._writer = TargetWriter(store, MoveState.read(store))
         self._keys_from = FIRST_KEY
 
-    def move(self, *, switch: bool) -> Moved:
+    def move(self, *, switch: bool, body_timeout_s: float) -> Moved:
         """Copy everything, and then switch if asked to.
+
+        `body_timeout_s` is how long a request's body may take at the servers of the source.
 
         Raises:
             CannotMove: the sides do not fit, or differ in the end.
             StoreUnavailable: try again later; the next call goes on.
         """
+        self._usage_max_s = max(_USAGE_MIN_S, body_timeout_s + _AFTER_BODY_S)
         if self._is_finished():
             return Moved(switched=True)
         sealed = self._source.inventory.is_sealed()
@@ -193,15 +198,33 @@ class Mover:
                 closed_s = time.monotonic()
                 self._copy_last()
                 self._verify_locks()
-            except BaseException:
-                if source.lock.is_held():  # otherwise another process may move it now
-                    release_side(source)
+            except BaseException as error:
+                self._reopen(error)
                 raise
             # From here on the target may be in use, so the source stays closed.
             assert self._writer.state is not None
             self._writer.begin(msgspec.structs.replace(self._writer.state, finished=True))
         now_s = time.monotonic()
         return Moved(True, passes, tally, now_s - sealed_s, now_s - closed_s)
+
+    def _reopen(self, error: BaseException) -> None:
+        """Open the source again after this error.
+
+        Raises:
+            CannotMove: it may be sealed still.
+        """
+        reason = "the lock of the move was lost"  # so another process may move it now
+        if self._source.lock.is_held():
+            try:
+                release_side(self._source)
+            except StoreUnavailable as failure:
+                reason = str(failure)
+            else:
+                return
+        raise CannotMove(
+            f"{self._source.name} may be sealed still, because {reason}. Run the command with "
+            "--switch again, or open the source with --release"
+        ) from error
 
     def _seal(self) -> None:
         """Let the source refuse every change, and wait for those that have begun."""
@@ -262,12 +285,13 @@ class Mover:
             CannotMove: one takes too long.
         """
         time.sleep(ROUND_S)
-        give_up_s = time.monotonic() + _USAGE_MAX_S
+        give_up_s = time.monotonic() + self._usage_max_s
         while self._source.registry.database.has_writers():
             if time.monotonic() > give_up_s:
                 raise CannotMove(
                     f"a server of {self._source.name} has not written its usage within "
-                    f"{_USAGE_MAX_S:.0f} s. Restart or stop it, and run the command again"
+                    f"{self._usage_max_s:.0f} s: it is overloaded, or a request's body arrives "
+                    "very slowly. Restart or stop it, and run the command again"
                 )
             time.sleep(_PAUSE_S)
 

@@ -46,6 +46,7 @@ def lock_cluster(registry: str) -> PlaceLock:
 
     Raises:
         StoreUnavailable: PostgreSQL cannot be reached now.
+        sqlalchemy.exc.DBAPIError: the URL has a faulty option.
     """
     lock: PlaceLock = import_postgresql("openengagement.postgresql").SessionLock(registry, _NUMBER)
     return lock

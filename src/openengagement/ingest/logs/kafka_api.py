@@ -118,6 +118,7 @@ class TopicWatch:
         Raises:
             KafkaException: as `read_id`.
         """
+        self._admin.poll(0)  # otherwise the client keeps every line that it logs
         if self._asked is None and time.monotonic() >= self._next_s:
             self._asked = self._ask()
         if self._asked is None or not self._asked.done():
