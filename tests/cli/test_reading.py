@@ -234,6 +234,18 @@ def test_status(run, data, app, tmp_path):
         ("account", "show", "ana"),
         ("backup", "copy"),
         ("key", "rotate"),
+        ("prune", "--older-than-days", "9"),
+        ("app", "rotate", "1"),
+        ("token", "revoke", "1", "--bearer"),
+        ("platform-key", "list"),
+        ("platform-key", "revoke", "feed"),
+        ("platform-key", "rotate", "feed"),
+        ("webhook", "list"),
+        ("webhook", "show", "wh_x"),
+        ("webhook", "deliveries"),
+        ("webhook", "remove", "wh_x", "--yes"),
+        ("webhook", "rotate", "wh_x"),
+        ("webhook", "retry", "mail"),
     ],
 )
 @pytest.mark.parametrize("exists", [False, True])

@@ -81,7 +81,7 @@ def prune(
     """
     lower_priority()
     oldest_hour = hour_of(now_s() - days * DAY_S)
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         counters = folder.stores.counters
         if not isinstance(counters, Prunes):
             fail(f"the {counters.name} store cannot prune; let it expire old hours by itself")
