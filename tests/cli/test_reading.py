@@ -11,6 +11,7 @@ import pytest
 
 from openengagement.registry.opening import open_registry
 from support.cli import call_command, invoke
+from support.folders import without_root
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +261,30 @@ def test_a_wrong_folder_is_named_and_not_filled(run, data, command, exists):
     assert (done.code, done.out) == (1, "")
     assert f"{data} is not a data folder; name the right one with --data" in done.err
     assert [path.name for path in data.glob("*")] == ["other.txt"] * exists
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("check",),
+        ("backup", "copy"),
+        ("restore", "/"),
+        ("account", "add", "ana"),
+    ],
+)
+def test_a_folder_that_this_user_cannot_reach_is_named(run, unreachable, command):
+    with without_root():
+        done = run(*command, folder=unreachable)
+    assert (done.code, done.out) == (1, "")
+    assert re.match(f"error: {unreachable}.*: Permission denied\n", done.err)
+
+
+def test_a_copy_that_this_user_cannot_reach_is_named(run, unreachable):
+    with without_root():
+        done = run("backup", unreachable)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"error: {unreachable}: Permission denied\n"
 
 
 def test_status_tells_the_last_backup(run, app, tmp_path):
