@@ -90,6 +90,16 @@ def test_the_backup_is_restored_and_verified_and_old_ones_are_removed(backup, tm
     (made,) = folder.iterdir()
     assert made != old
     assert call_command(made, "status")["accounts"] == 1
+
+    old.mkdir()
+    os.utime(old, (time.time() - 20 * 86_400,) * 2)
+    (folder / "verified").mkdir()
+    (folder / "verified" / "file").touch()  # the verification fails
+    made_at_s = (data / "last-backup").stat().st_mtime_ns
+    failed = subprocess.run(["/bin/sh", "-euc", script], cwd=folder, env=environment, check=False)
+    assert failed.returncode != 0
+    assert old.exists(), "it may be the last one that can be restored"
+    assert (data / "last-backup").stat().st_mtime_ns > made_at_s, "docs/metrics.md says so"
     shutil.rmtree(data)
     failed = subprocess.run(["/bin/sh", "-euc", script], cwd=folder, env=environment, check=False)
     assert failed.returncode != 0
