@@ -29,6 +29,7 @@ from openengagement.stores.opening import COUNTERS_FILE, hold_data, open_stores
 
 KEY_FILE: Final = "server.key"
 RESTORING: Final = "restore.unfinished"  # in the folder while a backup is copied to it
+NOT_OURS: Final = frozenset({"lost+found"})  # in the root of a volume
 _BACKED_UP: Final = "last-backup"  # an empty file; its time is that of the last backup
 
 

@@ -45,6 +45,17 @@ def run(data, monkeypatch):
     return command
 
 
+@pytest.fixture
+def unreachable(run, tmp_path):
+    """A folder below one that nobody can enter but root."""
+    for command in ("account", "backup", "check", "doctor", "restore", "status"):
+        run(command, "--help")  # a user other than root may be unable to read the modules
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    yield closed / "data"
+    closed.chmod(0o700)
+
+
 @pytest.fixture(scope="session")
 def owned(tmp_path_factory):
     """A data folder with an account and its app, and the App ID. Tests work on copies."""

@@ -10,7 +10,7 @@ import pytest
 
 from openengagement.cli import doctor
 from openengagement.cli.doctor import Level
-from support.folders import open_store
+from support.folders import open_store, without_root
 
 
 @pytest.fixture
@@ -170,6 +170,24 @@ def test_a_file_of_another_user(good, owner, data, examine):
     finding = only(examine(code=1), "does not belong to the user of the folder")
     assert str(data / "counters.sqlite3") in finding["text"]
     assert f"--reference={data}" in finding["remedy"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("folder", [".", "counters.segments"])
+def test_the_folder_that_a_disk_begins_with(good, owner, data, examine, folder):
+    lost = data / folder / "lost+found"
+    lost.mkdir(parents=True)
+    os.chown(lost, 4321, -1)
+    found = [text for text in examine() if "does not belong" in text]
+    assert len(found) == (folder != ".")  # the root of a disk has it, and other folders do not
+
+
+@pytest.mark.parametrize("above", [True, False])
+def test_a_folder_that_this_user_cannot_enter(unreachable, above):
+    with without_root():
+        findings = list(doctor.examine(unreachable if above else unreachable.parent))
+    assert "Permission denied" in findings[-1].text
+    assert (findings[-1].level, "server's user" in findings[-1].remedy) == (Level.PROBLEM, True)
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_a_command_says_that_a_store_is_unavailable(run, remote, tmp_path, kind)
     assert "Traceback" not in done.err
 
 
-def test_a_command_says_that_a_store_cannot_be_opened_now(run, monkeypatch):
+def test_a_command_says_that_a_store_cannot_be_opened_now(run, owned_app, monkeypatch):
     def fail(*_, **__):
         raise StoreUnavailable("remote", "connection refused")
 

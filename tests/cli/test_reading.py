@@ -11,6 +11,7 @@ import pytest
 
 from openengagement.registry.opening import open_registry
 from support.cli import call_command, invoke
+from support.folders import without_root
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +235,18 @@ def test_status(run, data, app, tmp_path):
         ("account", "show", "ana"),
         ("backup", "copy"),
         ("key", "rotate"),
+        ("prune", "--older-than-days", "9"),
+        ("app", "rotate", "1"),
+        ("token", "revoke", "1", "--bearer"),
+        ("platform-key", "list"),
+        ("platform-key", "revoke", "feed"),
+        ("platform-key", "rotate", "feed"),
+        ("webhook", "list"),
+        ("webhook", "show", "wh_x"),
+        ("webhook", "deliveries"),
+        ("webhook", "remove", "wh_x", "--yes"),
+        ("webhook", "rotate", "wh_x"),
+        ("webhook", "retry", "mail"),
     ],
 )
 @pytest.mark.parametrize("exists", [False, True])
@@ -248,6 +261,30 @@ def test_a_wrong_folder_is_named_and_not_filled(run, data, command, exists):
     assert (done.code, done.out) == (1, "")
     assert f"{data} is not a data folder; name the right one with --data" in done.err
     assert [path.name for path in data.glob("*")] == ["other.txt"] * exists
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("check",),
+        ("backup", "copy"),
+        ("restore", "/"),
+        ("account", "add", "ana"),
+    ],
+)
+def test_a_folder_that_this_user_cannot_reach_is_named(run, unreachable, command):
+    with without_root():
+        done = run(*command, folder=unreachable)
+    assert (done.code, done.out) == (1, "")
+    assert re.match(f"error: {unreachable}.*: Permission denied\n", done.err)
+
+
+def test_a_copy_that_this_user_cannot_reach_is_named(run, unreachable):
+    with without_root():
+        done = run("backup", unreachable)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"error: {unreachable}: Permission denied\n"
 
 
 def test_status_tells_the_last_backup(run, app, tmp_path):

@@ -70,7 +70,7 @@ def test_the_secret_is_shown_once_and_stored_encrypted(run, data):
         ("https://user:secret@hooks.example.com/", "without a user"),
     ],
 )
-def test_unfit_urls_are_refused(run, url, reason):
+def test_unfit_urls_are_refused(run, owned_app, url, reason):
     done = run("webhook", "add", url)
     if reason is not None:
         assert (done.code, done.out) == (1, "")
@@ -88,7 +88,7 @@ def test_unfit_urls_are_refused(run, url, reason):
         ("retry", "wh_x"),
     ],
 )
-def test_an_unknown_webhook(run, arguments):
+def test_an_unknown_webhook(run, owned_app, arguments):
     done = run("webhook", *arguments)
     assert done.code == 1
     assert "there is no webhook wh_x" in done.err

@@ -90,6 +90,16 @@ def test_the_backup_is_restored_and_verified_and_old_ones_are_removed(backup, tm
     (made,) = folder.iterdir()
     assert made != old
     assert call_command(made, "status")["accounts"] == 1
+
+    old.mkdir()
+    os.utime(old, (time.time() - 20 * 86_400,) * 2)
+    (folder / "verified").mkdir()
+    (folder / "verified" / "file").touch()  # the verification fails
+    made_at_s = (data / "last-backup").stat().st_mtime_ns
+    failed = subprocess.run(["/bin/sh", "-euc", script], cwd=folder, env=environment, check=False)
+    assert failed.returncode != 0
+    assert old.exists(), "it may be the last one that can be restored"
+    assert (data / "last-backup").stat().st_mtime_ns > made_at_s, "docs/metrics.md says so"
     shutil.rmtree(data)
     failed = subprocess.run(["/bin/sh", "-euc", script], cwd=folder, env=environment, check=False)
     assert failed.returncode != 0
@@ -110,6 +120,12 @@ OPENENGAGEMENT_OIDC_NAME="Example ID"
 OPENENGAGEMENT_REGISTRY=postgresql://u:p$HOME@host/x?sslmode=verify-full&sslrootcert=/x
 OPENENGAGEMENT_TRUSTED_PROXIES='10.0.0.1, 10.0.0.2'
 not a setting
+  OPENENGAGEMENT_LANGUAGES = de, en
+OPENENGAGEMENT_SMTP_SERVER= "mail.example:25"
+export OPENENGAGEMENT_METRICS=127.0.0.1:9464
+OPENENGAGEMENT-NOUNS=x
+ # OPENENGAGEMENT_TERMS_URL=x
+OPENENGAGEMENT_LOGO=
 OPENENGAGEMENT_HOSTS="""
 
 
@@ -139,7 +155,7 @@ def admin(tmp_path):
 
 
 def test_the_operators_command_has_the_settings_as_systemd_reads_them(admin, tmp_path):
-    spaced = SETTINGS.replace("sslrootcert=/x", "sslrootcert=/x  ")
+    spaced = SETTINGS.replace("sslrootcert=/x", "sslrootcert=/x  ").replace("LOGO=", "LOGO= \t")
     (tmp_path / "openengagement.env").write_text(spaced)
     lines = admin("account", "add", "a b").splitlines()
     assert lines[:4] == [str(tmp_path / "backups"), "account", "add", "a b"]
@@ -150,8 +166,20 @@ def test_the_operators_command_has_the_settings_as_systemd_reads_them(admin, tmp
         "OPENENGAGEMENT_OIDC_NAME=Example ID",
         "OPENENGAGEMENT_REGISTRY=postgresql://u:p$HOME@host/x?sslmode=verify-full&sslrootcert=/x",
         "OPENENGAGEMENT_TRUSTED_PROXIES=10.0.0.1, 10.0.0.2",
+        "OPENENGAGEMENT_LANGUAGES=de, en",
+        "OPENENGAGEMENT_SMTP_SERVER=mail.example:25",
+        "OPENENGAGEMENT_LOGO=",
         "OPENENGAGEMENT_HOSTS=",
     }
+
+
+def test_the_operators_command_has_the_home_of_the_service(admin):
+    """With that of root, libpq fails: it looks for certificates there."""
+    lines = admin("status").splitlines()
+    assert {"HOME=/var/lib/openengagement", "USER=openengagement"} <= {*lines}
+    assert "LOGNAME=openengagement" in lines
+    page = (ROOT / "docs" / "deploying.md").read_text()
+    assert "useradd --system --home-dir /var/lib/openengagement " in page
 
 
 def test_the_operators_command_has_the_defaults_of_the_unit(admin):

@@ -1,9 +1,11 @@
 """The files of a data folder: open its counters, and damage a file."""
 
 import json
+import os
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -21,11 +23,23 @@ from openengagement.stores.embedded.store import EmbeddedStore
 COUNTERS: Final = "counters.sqlite3"
 SEGMENTS: Final = "counters.segments"
 REGISTRY: Final = "registry.sqlite3"
+_NOBODY: Final = 65534
 
 
 def open_store(folder: Path) -> EmbeddedStore:
     """Open the counters as a server does."""
     return EmbeddedStore(folder / COUNTERS, clock=SystemClock(), idempotency_keep_days=9)
+
+
+@contextmanager
+def without_root() -> Iterator[None]:
+    """Let the modes of files count for the block: if this process is root, become another user."""
+    user = os.geteuid()
+    os.seteuid(user or _NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 @cache

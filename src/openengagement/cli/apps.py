@@ -81,7 +81,7 @@ def rotate_app(context: typer.Context, app_id: AppId, json: Json = False) -> Non
     The old pair and the bearer token are refused from the next request on. Access tokens stay, and
     work with the new key.
     """
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         find_app(folder, app_id)
         new = rotate_consumer(folder.registry, folder.keyring, app_id=app_id)
     note = f"The bearer token has ended. A new one: openengagement token bearer {app_id}"

@@ -10,11 +10,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from openengagement.cli.common import (
     Json,
-    fail,
     failures_shown,
     now_s,
     open_folder,
     read_settings,
+    refuse_missing_folder,
     show,
 )
 from openengagement.damage import Inspection
@@ -38,8 +38,7 @@ def check(context: typer.Context, json: Json = False) -> None:
     """
     lower_priority()
     data: Path = context.obj
-    if not data.is_dir():
-        fail(f"{data} is not a folder; name the data folder with --data")
+    refuse_missing_folder(data)
     inspection = inspect_folder(data)
     if not inspection.damaged and not inspection.outdated:  # opening would upgrade older files
         with open_folder(context):  # its files fit together, or this ends the command

@@ -76,18 +76,23 @@ def open_folder(
     """
     data: Path = context.obj
     settings = read_settings()
-    if existing and not settings.registry and not is_data_folder(data):
-        fail(
-            f"{data.resolve()} is not a data folder; name the right one with --data or "
-            f"{DATA_VARIABLE}. `serve` and `account add` create a new one"
-        )
-    with (
-        failures_shown(data),
-        closing(
+    with failures_shown(data):
+        if existing and not settings.registry and not is_data_folder(data):
+            fail(
+                f"{data.resolve()} is not a data folder; name the right one with --data or "
+                f"{DATA_VARIABLE}. `serve` and `account add` create a new one"
+            )
+        with closing(
             open_data_folder(data, settings, clock=CLOCK, restoring=restoring, on_damage=on_damage)
-        ) as folder,
-    ):
-        yield folder
+        ) as folder:
+            yield folder
+
+
+def refuse_missing_folder(data: Path) -> None:
+    """End a command that works on the files of a data folder, if there is no such folder."""
+    with failures_shown(data):
+        if not data.is_dir():
+            fail(f"{data} is not a folder; name the data folder with --data")
 
 
 @contextmanager

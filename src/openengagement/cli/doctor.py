@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from openengagement.cli.common import CLOCK, Json
 from openengagement.data_folder import (
     KEY_FILE,
+    NOT_OURS,
     DataFolder,
     measure_disk,
     open_data_folder,
@@ -98,6 +99,17 @@ def examine(data: Path) -> Iterator[Finding]:
     yield Finding(Level.OK, "the settings are valid")
     yield from _examine_network(settings)
     yield from _examine_process()
+    try:
+        yield from _examine_data(data, settings)
+    except PermissionError as error:
+        yield Finding(
+            Level.PROBLEM,
+            f"{error.filename or data}: {error.strerror}, as this command runs as {os.geteuid()}",
+            "Run commands as the server's user. It must be able to enter all folders of this path.",
+        )
+
+
+def _examine_data(data: Path, settings: Settings) -> Iterator[Finding]:
     if not data.exists():
         yield Finding(
             Level.PROBLEM,
@@ -199,7 +211,7 @@ def _find_other_owner(data: Path, owner: int) -> Path | None:
     """Return a file of the folder that belongs to another user. Files may be removed meanwhile."""
     for path in data.rglob("*"):
         with suppress(FileNotFoundError):
-            if path.lstat().st_uid != owner:
+            if path.lstat().st_uid != owner and path.relative_to(data).parts[0] not in NOT_OURS:
                 return path
     return None
 

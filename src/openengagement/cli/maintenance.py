@@ -6,7 +6,15 @@ from typing import Annotated, Final
 
 import typer
 
-from openengagement.cli.common import Json, fail, now_s, open_folder, show
+from openengagement.cli.common import (
+    Json,
+    fail,
+    failures_shown,
+    now_s,
+    open_folder,
+    refuse_missing_folder,
+    show,
+)
 from openengagement.data_folder import KEY_FILE, DataFolder, note_backup
 from openengagement.engagement.types import DAY_S, HOUR_S, format_time, hour_of
 from openengagement.errors import StoreUnavailable
@@ -33,11 +41,11 @@ def backup(
     A server can start on the copy as on the original. The copy includes the key file if there is
     one, so anyone who has the copy can decrypt its secrets.
     """
-    if target.exists() and any(target.iterdir()):
-        fail(f"{target} is not empty; choose an empty folder, or one that does not exist yet")
+    with failures_shown(target):
+        if target.exists() and any(target.iterdir()):
+            fail(f"{target} is not empty; choose an empty folder, or one that does not exist yet")
     data: Path = context.obj
-    if not data.is_dir():
-        fail(f"{data} is not a folder; name the data folder with --data")
+    refuse_missing_folder(data)
     partial = target.with_name(f"{target.name}.partial")
     with open_folder(context, existing=True) as folder:
         try:
@@ -81,7 +89,7 @@ def prune(
     """
     lower_priority()
     oldest_hour = hour_of(now_s() - days * DAY_S)
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         counters = folder.stores.counters
         if not isinstance(counters, Prunes):
             fail(f"the {counters.name} store cannot prune; let it expire old hours by itself")

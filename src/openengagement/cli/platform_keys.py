@@ -71,7 +71,7 @@ def issue_key(
 @platform_key.command("list")
 def list_keys(context: typer.Context, json: Json = False) -> None:
     """List the keys, the oldest first, with their ids. A time of use may be some seconds late."""
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         keys = folder.registry.platform_keys.list_platform_keys()
     if json:
         rows = {"platform_keys": [*map(_describe_fully, keys)]}
@@ -93,7 +93,7 @@ def revoke_key(
     json: Json = False,
 ) -> None:
     """Revoke a key, from its next request on. The audit log records it."""
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         found = _find_key(folder, key)
         if not folder.registry.platform_keys.revoke_platform_key(found, now_s=now_s()):
             fail(_MISSING.format(key))
@@ -117,7 +117,7 @@ def rotate_key(
     the old one by its id. A batch that is sent again under another key counts again: finish
     retries first.
     """
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         old, registry = _find_key(folder, key), folder.registry
         new = issue_platform_key(
             registry,

@@ -7,15 +7,21 @@ from typing import Annotated, Final
 import typer
 
 from openengagement.cli.check import inspect_folder
-from openengagement.cli.common import Json, fail, open_folder, refuse_shared_registry, show
-from openengagement.data_folder import KEY_FILE, RESTORING
+from openengagement.cli.common import (
+    Json,
+    fail,
+    failures_shown,
+    open_folder,
+    refuse_shared_registry,
+    show,
+)
+from openengagement.data_folder import KEY_FILE, NOT_OURS, RESTORING
 from openengagement.files import copy_private, make_folder, sync_folder, write_private
 from openengagement.settings import REGISTRY_FILE
 from openengagement.stores.opening import COUNTERS_FILE
 
 _SEGMENTS: Final = "counters.segments/*.segment"
 _LOGS: Final = ("", "-wal")  # a copy of a killed server's folder is complete only with its logs
-_NOT_OURS: Final = {"lost+found"}  # in the root of a volume
 _NOTE: Final = (
     "A backup does not contain the used nonces: a request that was signed shortly before could be "
     "served once more while its timestamp is valid."
@@ -38,11 +44,12 @@ def restore(
     """Copy a backup into the data folder, which must be empty or missing, and verify the copy."""
     refuse_shared_registry("restore")
     data: Path = context.obj
-    if data.exists() and {path.name for path in data.iterdir()} - _NOT_OURS:
-        fail(
-            f"{data} is not empty; a backup is restored into an empty folder only. Move its files "
-            "to another place, or choose another folder with --data"
-        )
+    with failures_shown(data):
+        if data.exists() and {path.name for path in data.iterdir()} - NOT_OURS:
+            fail(
+                f"{data} is not empty; a backup is restored into an empty folder only. Move its "
+                "files to another place, or choose another folder with --data"
+            )
     for name in (REGISTRY_FILE, COUNTERS_FILE):
         if not (backup / name).is_file():
             fail(f"{backup} is not a complete backup: it has no {name}. Nothing was restored")
@@ -84,7 +91,7 @@ def _empty(data: Path) -> None:
     """Remove what was restored to a folder that was empty. The marker is removed last."""
     marker = data / RESTORING
     for path in data.iterdir():
-        if path.is_dir() and path.name not in _NOT_OURS:
+        if path.is_dir() and path.name not in NOT_OURS:
             shutil.rmtree(path)
         elif path.is_file() and path != marker:
             path.unlink()

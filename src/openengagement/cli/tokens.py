@@ -86,7 +86,7 @@ def revoke_token(
     """Revoke an app's access token of an account, or its bearer token, from the next request on."""
     if (account is None) == (not bearer):
         fail("name the token: --account SCREEN_NAME, or --bearer")
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         app = find_app(folder, app_id)
         if account is None:
             revoked = app.bearer_hash is not None

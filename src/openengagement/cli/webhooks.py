@@ -76,7 +76,7 @@ def add_webhook(
 @webhook.command("list")
 def list_webhooks(context: typer.Context, json: Json = False) -> None:
     """List the webhooks, the oldest first."""
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         found = folder.registry.webhooks.list_webhooks()
     rows = [_describe(each, as_json=json) for each in found]
     show_rows("webhooks", rows, as_json=json)
@@ -85,7 +85,7 @@ def list_webhooks(context: typer.Context, json: Json = False) -> None:
 @webhook.command("show")
 def show_webhook(context: typer.Context, webhook_id: WebhookId, json: Json = False) -> None:
     """Show a webhook, without its secret."""
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         show(_describe(_find(folder, webhook_id), as_json=json), as_json=json)
 
 
@@ -94,7 +94,7 @@ def remove_webhook(
     context: typer.Context, webhook_id: WebhookId, yes: Yes = False, json: Json = False
 ) -> None:
     """Remove a webhook with its deliveries. Those that wait are not sent any more."""
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         found = _find(folder, webhook_id)
         confirm(f"Remove the webhook {found.id} to {found.url}?", yes=yes)
         folder.registry.webhooks.remove_webhook(found, now_s=now_s())
@@ -116,7 +116,7 @@ def rotate_secret(
     """Replace the secret of a webhook. For a while, messages have a signature under each."""
     secret, at_s = draw_webhook_secret(), now_s()
     old_until_s = at_s + old_hours * 3600
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         found, encrypted = _find(folder, webhook_id), folder.keyring.encrypt(secret)
         if not folder.registry.webhooks.replace_secret(
             found, encrypted, old_until_s=old_until_s, now_s=at_s
@@ -157,7 +157,7 @@ def list_deliveries(
     json: Json = False,
 ) -> None:
     """List the deliveries of notifications, the newest first. They are kept for 40 days."""
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         found = folder.registry.deliveries.list_deliveries(limit=limit, target=target, state=state)
     show_rows("deliveries", [*map(_describe_delivery, found)], as_json=json)
 
@@ -165,7 +165,7 @@ def list_deliveries(
 @webhook.command("retry")
 def retry_failed(context: typer.Context, target: Target, json: Json = False) -> None:
     """Begin the failed deliveries of a webhook, or of mail, again."""
-    with open_folder(context) as folder:
+    with open_folder(context, existing=True) as folder:
         if target != MAIL:
             _find(folder, target)
         count = folder.registry.deliveries.retry_failed(target, now_s=now_s())
