@@ -267,6 +267,7 @@ def test_platform_keys_are_listed(run):
     assert not any(key["platform_key"] in shown.out for key in keys)
 
 
+@pytest.mark.usefixtures("owned_app")
 def test_a_folder_without_platform_keys(run):
     assert listed(run) == []
     shown = run("platform-key", "list")
@@ -308,6 +309,7 @@ def test_an_unknown_platform_key_is_not_revoked(run, refuses):
         assert len(listed(run)) == 1, key
 
 
+@pytest.mark.usefixtures("owned_app")
 @cases("name", ["", "x" * 129, "a\nb", " a", "a ", "\x1b[31m", "\u202e"])
 def test_a_platform_key_needs_a_printable_name(run, refuses, name):
     refuses("platform-key", "issue", name, says="printable characters")
@@ -549,6 +551,7 @@ def test_a_rotated_platform_key_keeps_its_scopes_and_its_days(run):
     assert (row["scopes"], days_of(row)) == (["accounts"], 90)
 
 
+@pytest.mark.usefixtures("owned_app")
 @pytest.mark.parametrize(
     "options",
     [("--scope", "all"), ("--scope", ""), ("--expires-days", "0"), ("--expires-days", "x")],
