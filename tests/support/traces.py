@@ -32,10 +32,10 @@ def forms_of_text(text: str) -> Forms:
 def find_traces(folder: Path, forms: Forms) -> list[str]:
     """Name each file that holds any of these forms."""
     found = []
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
         try:
             content = path.read_bytes()
-        except (IsADirectoryError, FileNotFoundError):  # a background thread may remove a file
+        except FileNotFoundError:  # a background thread may remove a file
             continue
         found += [f"{path.name}: {name}" for name, form in forms.items() if form in content]
     return found
