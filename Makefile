@@ -61,8 +61,6 @@ cluster: setup ## Run a whole cluster on this machine to try things in; PORT, HI
 IN_MEMORY = $(shell [ "$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -ge 4000000 ] 2>/dev/null && echo TMPDIR=/dev/shm)
 
 # Two pytest workers more than there are cores: the tests often wait for a server.
-WORKERS = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
-
 # Passwords are hashed at the lowest cost, and servers are forks of a process that has imported the
 # product. The heavy tests use the real cost, servers that start as users start them, and a disk.
 # A file of one certificate replaces the trusted ones of this machine: reading 140 of them takes every
@@ -70,7 +68,7 @@ WORKERS = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 # Only a heavy test uses schemathesis, and each worker would import it.
 QUICK = TEST_SERVERS=forked PYTHONPATH=$(CURDIR)/tests/support/cheap_passwords SSL_CERT_FILE=$(CURDIR)/tests/support/authority.pem
 test: setup ## Run the quick tests, on all cores
-	@$(IN_MEMORY) $(QUICK) $(BIN)/python -m pytest -q -p no:schemathesis -n $(WORKERS) -m "not heavy and not cluster"
+	@$(IN_MEMORY) $(QUICK) $(BIN)/python -m pytest -q -p no:schemathesis -n $$(($$(getconf _NPROCESSORS_ONLN) + 2)) -m "not heavy and not cluster"
 
 check: lint test heavy clusters cluster-faults ## Run everything that CI runs
 
@@ -99,8 +97,9 @@ $(INTEROP_STAMPS): %/node_modules/.installed: %/package-lock.json
 	@cd $* && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
+# One more only, because these have browsers, databases and large files.
 heavy: setup interop ## Run the heavy tests, on all cores
-	@$(BIN)/python -m pytest -q -n $(WORKERS) -m heavy
+	@$(BIN)/python -m pytest -q -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -m heavy
 
 # The tests over HTTP that `make test` runs on files. `replicated` has two API nodes.
 ON_CLUSTER = TEST_SERVERS=forked PYTHONPATH=$(CURDIR)/tests/support/cheap_passwords $(BIN)/python -m pytest -q -m "not heavy"
