@@ -42,7 +42,7 @@ def issued(tmp_path_factory):
 def world(tmp_path_factory):
     """A data folder without accounts."""
     folder = tmp_path_factory.mktemp("world") / "data"
-    call_command(folder, "platform-key", "list")
+    call_command(folder, "platform-key", "issue", "feed")
     return SimpleNamespace(folder=folder, secrets=[])
 
 
