@@ -31,7 +31,8 @@ _KEEPALIVES: Final[Mapping[str, int]] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-# What the server sent and nobody confirmed counts, too. Otherwise it would repeat that for long.
+# The server gives up a client that has not confirmed data for this long. Keepalives do not cover
+# such a connection: by default the server sends the data again for about a quarter of an hour.
 _CLIENT_SILENCE_MAX_MS: Final = 25_000
 _POOL_SIZE: Final = 8
 # Failures that may pass: the server cannot be reached, is stopping or full, a lock was not free in
