@@ -183,35 +183,45 @@ def test_several_at_once(server):
         assert [each.screen_name for each in registry.accounts.list_accounts()] == ["owner"]
 
 
+def remove(server, *, seconds=PATIENCE_S):
+    """Run the command, and kill it after so many seconds. Return whether it ended by itself."""
+    process = subprocess.Popen(
+        [EXECUTABLE, "--data", server.data, "account", "remove", str(ID), "--yes"],
+        env=server_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        _, said = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return False
+    assert process.returncode == 0 or "there is no account" in said, said
+    return True
+
+
 @pytest.mark.heavy
 def test_a_killed_command_is_completed_by_a_repeat(seeded, tmp_path):
-    """Kill it after a random time, again and again, until it ends by itself."""
-    chance = random.Random()
-    killed = 0
-    for life in range(12):
-        folder = tmp_path / str(life)
-        folder.mkdir()
-        server = seeded.on_copy(folder / "data")
-        command = [EXECUTABLE, "--data", server.data, "account", "remove", str(ID), "--yes"]
-        while True:
-            process = subprocess.Popen(
-                command,
-                env=server_environment(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            try:
-                _, said = process.communicate(timeout=chance.uniform(0.3, 1.6))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-                killed += 1
-                continue
-            break
-        assert process.returncode == 0 or "there is no account" in said, said
+    """Kill it at moments spread over the time that this machine needs for it, then repeat it."""
+
+    def copy(name):
+        (tmp_path / str(name)).mkdir()
+        return seeded.on_copy(tmp_path / str(name) / "data")
+
+    server, began = copy("whole"), time.monotonic()
+    assert remove(server)
+    whole_s = time.monotonic() - began
+    check_erased(server)
+    lives, killed = 12, 0
+    for life in range(lives):
+        server = copy(life)
+        killed += not remove(server, seconds=whole_s * (life + 1) / (lives + 1))
+        remove(server, seconds=whole_s * random.random())
+        assert remove(server)
         check_erased(server)
-    assert killed > 3, "there was nothing to kill"
+    assert killed, "there was nothing to kill"
 
 
 @pytest.mark.heavy
