@@ -4,14 +4,14 @@ A batch follows a position. The store refuses it unless the source is at that po
 not matter how many consumers believe that they own a source.
 """
 
-import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
 from contract.deltas import make_batch
 from openengagement.stores.contract import Applied, KeyConflict, Position, PositionConflict
-from support.waiting import PATIENCE_S
+from support.waiting import PATIENCE_S, wait_for
 
 ROW = [(5, 10, {"replies": 1})]
 
@@ -200,8 +200,10 @@ def test_a_killed_consumer_continues_where_its_counts_end(backend, start_worker)
     """Each message adds one. Whenever the consumer dies, counts and position agree."""
     for life in range(5):
         worker = start_worker()
-        worker.send("consume", "log")
-        time.sleep(0.05 * (life + 1))
+        with closing(backend.open()) as watched:
+            least = int(watched.read_position("log") or 0) + 2 * (life + 1)
+            worker.send("consume", "log")
+            wait_for(lambda: int(watched.read_position("log") or 0) >= least)  # noqa: B023
         worker.process.kill()
         worker.process.wait(PATIENCE_S)
         worker.process.returncode = 9
@@ -210,4 +212,4 @@ def test_a_killed_consumer_continues_where_its_counts_end(backend, start_worker)
         consumed = total(store)
         assert position == (b"%d" % consumed if consumed else None)
         store.close()
-    assert consumed > 5, "there was nothing to kill"
+    assert consumed >= 2 * (1 + 2 + 3 + 4 + 5)

@@ -40,10 +40,10 @@ def tweets(store, *ids):
     return sorted(store.read_tweets(ids))
 
 
-def count(store, times, key, rows):
+def count(store, times, key, rows, first=0):
     """Apply the same rows in many batches. Return how many batches were new."""
     new = 0
-    for index in range(times):
+    for index in range(first, first + times):
         mine = make_batch(rows, key=f"{key} {index}".encode())
         shared = make_batch(rows, key=f"shared {index}".encode())
         new += sum(not answer.duplicate for answer in store.apply_batches([mine, shared]))

@@ -29,6 +29,14 @@ def open_session():
     return session
 
 
+def read_proc(path):
+    """Read a file of a process or thread. It is empty if that has ended meanwhile."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 class Crashing:
     """A server of two workers in its own session, so that one signal reaches all processes."""
 
@@ -110,7 +118,7 @@ class Crashing:
         return [
             child
             for child, command in self._children()
-            if not any(name in command for name in others)
+            if command and not any(name in command for name in others)  # a zombie has none
         ]
 
     def counting_running(self):
@@ -119,8 +127,8 @@ class Crashing:
 
     def _children(self):
         tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        children = [int(child) for task in tasks for child in task.read_text().split()]
-        return [(child, Path(f"/proc/{child}/cmdline").read_bytes()) for child in children]
+        children = [int(child) for task in tasks for child in read_proc(task).split()]
+        return [(child, read_proc(Path(f"/proc/{child}/cmdline"))) for child in children]
 
     def log(self):
         return self._log.read_text(errors="replace")

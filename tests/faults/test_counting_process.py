@@ -70,19 +70,29 @@ def test_a_socket_that_a_cleaner_removed_is_restored(crashing, session, used):
     assert favorites(crashing) == used + 1
 
 
+def is_blocked(path):
+    """Put a folder in the place of the socket, unless the server restores it in between."""
+    path.unlink(missing_ok=True)
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
 def test_a_socket_that_stays_gone_is_reported_and_a_batch_is_refused(crashing, session):
     crashing.start()
     assert send_one(crashing, session).status_code == 200
     (path,) = crashing.data.glob("counting-*.socket")
-    path.unlink()
-    path.mkdir()
+    wait_for(lambda: is_blocked(path))
     answer = send_one(crashing, session, key="k")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["errors"] == ["nothing of this batch was counted; send it again"]
     wait_for(lambda: health(crashing) == (503, {"status": "unavailable", "reasons": [GONE]}))
-    assert crashing.log().count('"counting_socket_lost"') == 1
+    wait_for(lambda: '"counting_socket_lost"' in crashing.log())
     path.rmdir()
     wait_for(lambda: healthy(crashing))
+    assert crashing.log().count('"counting_socket_lost"') == 1
     assert send_one(crashing, session, key="k").json()["duplicate"] is False
     assert favorites(crashing) == 2
 

@@ -175,7 +175,8 @@ def test_a_disk_that_fills_up_again_and_again(disk, crashing, session):
     crashing.kill()
     crashing.start()
     check_counts(crashing, calls.batches, calls.span)
-    assert disk.used_bytes() <= 1.5 * used, "files were left behind"
+    # A merge has its old and new files at once for a moment.
+    wait_for(lambda: disk.used_bytes() <= 1.5 * used, reason="removed: files were left behind")
 
 
 def test_a_registry_that_another_process_keeps_locked(crashing, session):

@@ -122,11 +122,16 @@ def kill_while_producers_never_retry(crashing, tmp_path, *, rounds, seed):
         elif answer is None:
             up.clear()
 
+    def accepted_more_than(batches):
+        up.set()
+        return len(stream.acknowledged) > batches or producers.errors
+
     with Producers(PRODUCERS, produce) as producers:
-        for _ in range(rounds):
+        for number in range(1, rounds + 1):
             crashing.start()
             up.set()
             time.sleep(chance.uniform(0.2, 1.5))
+            wait_for(partial(accepted_more_than, number))
             crashing.kill()
             up.clear()
             assert producers.errors == []
@@ -160,6 +165,11 @@ def test_many_kills_while_producers_never_retry(crashing, tmp_path, seed):
     kill_while_producers_never_retry(crashing, tmp_path, rounds=15, seed=seed)
 
 
+def is_replaced(running, killed, processes):
+    found = running()
+    return killed not in found and len(found) >= processes
+
+
 def test_workers_killed_one_at_a_time(crashing, tmp_path):
     """The supervisor restarts workers; producers see a few broken connections."""
     kill_one_at_a_time(crashing, tmp_path, crashing.workers_running, seed=6)
@@ -186,9 +196,11 @@ def kill_one_at_a_time(crashing, tmp_path, running, *, seed):
     with (producers := Producers(PRODUCERS, produce)):
         for _ in range(5):
             time.sleep(chance.uniform(5.6, 6.5))  # Granian stops the server if workers die faster
-            processes = running()
-            assert processes, "none is running"
-            os.kill(chance.choice(processes), signal.SIGKILL)
+            processes = wait_for(running, reason="running")
+            killed = chance.choice(processes)
+            os.kill(killed, signal.SIGKILL)
+            # Granian measures from the next start. The first batch starts the counting process.
+            wait_for(partial(is_replaced, running, killed, len(processes)))
     for session in sessions:
         session.close()
 

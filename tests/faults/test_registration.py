@@ -16,6 +16,7 @@ from openengagement.clock import SystemClock
 from openengagement.registry.opening import open_registry
 from openengagement.stores.embedded.store import EmbeddedStore
 from support.cli import EXECUTABLE, call_command, server_environment
+from support.waiting import wait_for
 
 SIZE = 300
 ALWAYS = {"tweets": {"author_id": "1", "created_at": "2026-01-01T00:00:00Z"}, "accounts": {}}
@@ -53,11 +54,16 @@ def register_and_kill(crashing, *, rounds, seed):
         else:
             assert answer.status_code == 503, answer.text[:300]
 
+    def registered_some():
+        up.set()
+        return all(acknowledged.values()) or producers.errors
+
     with Producers(4, produce) as producers:
         for _ in range(rounds):
             crashing.start()
             up.set()
             time.sleep(chance.uniform(0.1, 1.2))
+            wait_for(registered_some)
             crashing.kill()
             up.clear()
             assert producers.errors == []

@@ -36,6 +36,7 @@ class NatsServer:
     def start(self) -> None:
         address = ["--addr", HOST, "--port", str(self.port)]
         with (self.folder / "nats.log").open("ab") as log:
+            self._log_begins = log.tell()
             self.process = subprocess.Popen(
                 [find_executable(), "-js", "-sd", str(self.folder), *address, *self.options],
                 stdout=log,
@@ -44,7 +45,8 @@ class NatsServer:
         wait_for(self.is_ready, reason=(self.folder / "nats.log").read_text)
 
     def is_ready(self) -> bool:
-        return "Server is ready" in (self.folder / "nats.log").read_text().split("Starting")[-1]
+        """Return whether it has been ready since its last start."""
+        return b"Server is ready" in (self.folder / "nats.log").read_bytes()[self._log_begins :]
 
     def url(self, stream: str = "EVENTS", *, user: str = "", query: str = "") -> str:
         return f"nats://{user}{HOST}:{self.port}/{stream}{query}"
@@ -84,10 +86,11 @@ class NatsServer:
         *,
         subject: str = "e.x",
         headers: Mapping[str, str] | None = None,
+        timeout_s: float = PATIENCE_S,
     ) -> None:
         async def send(_: Any, jetstream: Any) -> None:
             for body in bodies:
-                await jetstream.publish(subject, body, headers=headers)
+                await jetstream.publish(subject, body, headers=headers, timeout=timeout_s)
 
         self.run(send)
 

@@ -30,6 +30,20 @@ def wait_for(
     return found
 
 
+def wait_in_time(condition: Callable[[], Found], *, limit_s: float, pause_s: float = 0.01) -> Found:
+    """Return the first true value of `condition`; every call after `limit_s` must return one.
+
+    A call counts by its begin, so that the limit is the product's, however slow this machine is.
+    """
+    deadline = time.monotonic() + limit_s
+    while True:
+        began = time.monotonic()
+        if found := condition():
+            return found
+        assert began < deadline, f"not within {limit_s} s"
+        time.sleep(pause_s)
+
+
 def within_one(period_s: int, act: Callable[[], Found]) -> Found:
     """Return the result of the first call of `act` that starts and ends in the same period.
 
