@@ -82,13 +82,16 @@ def expected_replies():
 
 
 def begin(store, rows, *, key):
-    """Record a commit, and leave it there."""
+    """Record a commit, and leave it there. No chore completes it before `end_leases`."""
     kept = []
     complete, store._complete = store._complete, kept.append
     try:
         store.apply_batches([make_batch(rows, key=key)])
     finally:
         store._complete = complete
+    with store._pool.connection() as db:
+        lease = "now() + interval '1 day'"
+        db.execute(f"UPDATE flights SET leased_until = {lease} WHERE token = %s", (kept[0].token,))
     return kept[0]
 
 

@@ -11,7 +11,7 @@ from contract.deltas import make_batch, make_tweets
 from openengagement.errors import StoreUnavailable
 from openengagement.stores.cluster import pinging
 from openengagement.stores.contract import Measures, StoreFault
-from support.waiting import wait_for
+from support.waiting import wait_for, wait_in_time
 
 pytestmark = pytest.mark.heavy
 
@@ -31,14 +31,14 @@ def store(cluster):
 
 
 def test_an_idle_process_asks_one_server_of_each_shard_now_and_then(cluster, store):
-    time.sleep(1.1)  # the chores may have asked
+    store._chores.close()  # they ask too
     for replica in store._replicas.all():
         replica.server.answered_s = 0
     queries(store)
     for _ in range(20):
         store.ping()
     asked = sum(queries(store))
-    assert 3 <= asked <= 3 + len(cluster.servers.nodes)  # and a chore
+    assert 3 <= asked <= 3 + len(cluster.servers.nodes)  # others, if one is late
 
 
 def test_a_process_that_reads_asks_nothing_more(store, monkeypatch):
@@ -62,12 +62,12 @@ def test_a_ping_does_not_disturb_reads(store, monkeypatch):
 
 def test_a_shard_that_does_not_answer_is_noticed(modern, monkeypatch):
     with closing(modern.open()) as store:
-        for shard, node in enumerate(modern.servers.nodes):
+        for node in modern.servers.nodes:
             store.ping()
             node.kill()
-            began_s = time.monotonic()
-            wait_for(lambda: store.ping() == [StoreFault.SOME_UNREADABLE])
-            assert time.monotonic() - began_s < pinging._FRESH_S + 2, shard
+            wait_in_time(
+                lambda: store.ping() == [StoreFault.SOME_UNREADABLE], limit_s=pinging._FRESH_S
+            )
             node.start()
             wait_for(lambda: store.ping() == [])
         for node in modern.servers.nodes:

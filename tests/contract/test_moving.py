@@ -11,6 +11,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import threading
 from collections import Counter
 from copy import copy
 from unittest.mock import patch
@@ -46,6 +47,7 @@ class Sums:
         self.by_hour = Counter()
         self.refused = 0
         self._phase = 0
+        self._lock = threading.Lock()
 
     def produce(self, name, number, *, size=60):
         """Send a batch under its own key until it is acknowledged, and add it to the sums."""
@@ -62,9 +64,10 @@ class Sums:
         with open_session() as session:
             while not self._send(session, body, key=f"{self._phase}-{name}-{number}"):
                 self.producers.patience()
-        for row in rows:
-            self.by_type[row["tweet_id"], row["type"]] += row["count"]
-            self.by_hour[row["tweet_id"], row["type"], row["at"]] += row["count"]
+        with self._lock:
+            for row in rows:
+                self.by_type[row["tweet_id"], row["type"]] += row["count"]
+                self.by_hour[row["tweet_id"], row["type"], row["at"]] += row["count"]
 
     def _send(self, session, body, *, key):
         server = self.server
