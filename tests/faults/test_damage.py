@@ -25,7 +25,7 @@ from openengagement.stores.embedded.store import EmbeddedStore
 from support.cli import invoke
 from support.folders import checkpoint, files_told_of, flip, flip_last_total, flip_table
 from support.receiver import LOOPBACK, Receiver
-from support.waiting import PATIENCE_S, wait_for
+from support.waiting import PATIENCE_S, avoid_midnight, wait_for
 
 TWEETS = range(1, 251)
 DAMAGED = "stored data is damaged; run `openengagement check`"
@@ -397,6 +397,7 @@ def test_damage_that_the_counting_process_meets_at_its_start_is_told(crashing, f
 
 def test_damage_is_told_by_a_process_without_a_registry(crashing, folder):
     """Once for each file and day, however often it is met."""
+    avoid_midnight()
     notices = DamageNotices(folder, Settings(), clock=SystemClock())
     for _ in range(2):
         notices.note(StoreDamaged("counters", "counters.segments/x.segment", reason="a fault"))
@@ -405,6 +406,7 @@ def test_damage_is_told_by_a_process_without_a_registry(crashing, folder):
 
 
 def test_damage_that_a_request_meets_is_told_once(crashing, folder, receiver):
+    avoid_midnight()
     (path,) = (folder / "counters.segments").glob("*.segment")
     crashing.start()
     flip_last_total(path)

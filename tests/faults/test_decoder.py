@@ -44,6 +44,7 @@ def body():
 @pytest.fixture
 def server(crashing, tmp_path):
     crashing.workers = 1
+    crashing.settings = {"batch_timeout_s": str(PATIENCE_S)}  # on a slow machine
     crashing.make_app()
     crashing.command("load", "tweets", str(write_tweets(tmp_path / "tweets.csv", 3)))
     crashing.start()

@@ -16,7 +16,7 @@ from support.cli import invoke
 from support.ports import HOST, free_port
 from support.postgresql import PostgresqlMissing, PostgresqlServer
 from support.receiver import LOOPBACK, Inbox, Receiver, mail_server, verify
-from support.waiting import wait_for
+from support.waiting import avoid_midnight, wait_for
 
 pytestmark = pytest.mark.heavy
 APPS = 12
@@ -82,6 +82,7 @@ def test_a_waiting_app_is_told_by_webhook_and_mail(server, receiver):
 
 
 def test_a_reached_rate_limit_is_told_once(server, receiver):
+    avoid_midnight()
     server.command("app", "enable", server.app["app_id"], "--per-minute", "1")
     server.start()
     asked = {
@@ -100,6 +101,7 @@ def test_a_reached_rate_limit_is_told_once(server, receiver):
 
 def test_damage_that_a_check_finds_is_told(server, receiver):
     """The damaged row of the manifest, once in a day, however often it is found."""
+    avoid_midnight()
     server.start()
     events = '{"tweet_id": "20", "type": "favorites", "at": "2026-11-20T10:00:00Z"}\n'
     with open_session() as session:

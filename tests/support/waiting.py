@@ -9,6 +9,7 @@ Found = TypeVar("Found")
 # How long a test waits before it fails. A wait ends as soon as its condition holds, so that this
 # is long: it must be enough on a machine on which every core has ten processes to run.
 PATIENCE_S = 120
+DAY_S = 86_400
 
 
 def wait_for(
@@ -42,6 +43,13 @@ def wait_in_time(condition: Callable[[], Found], *, limit_s: float, pause_s: flo
             return found
         assert began < deadline, f"not within {limit_s} s"
         time.sleep(pause_s)
+
+
+def avoid_midnight() -> None:
+    """Wait for the next UTC day if this one ends soon, and with it what happens once a day."""
+    left_s = DAY_S - time.time() % DAY_S
+    if left_s < PATIENCE_S:
+        time.sleep(left_s + 0.01)
 
 
 def within_one(period_s: int, act: Callable[[], Found]) -> Found:
