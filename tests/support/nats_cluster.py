@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import nats
@@ -94,7 +95,9 @@ class NatsCluster:
             try:
                 return await step(client.jetstream(timeout=ANSWER_S))
             finally:
-                await client.close()
+                # If the connection breaks now, the client cancels what waits for its end.
+                with suppress(asyncio.CancelledError):
+                    await client.close()
 
         return asyncio.run(connected())
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ class NatsServer:
             try:
                 return await step(client, client.jetstream(timeout=PATIENCE_S))
             finally:
-                await client.close()
+                # If the connection breaks now, the client cancels what waits for its end.
+                with suppress(asyncio.CancelledError):
+                    await client.close()
 
         return asyncio.run(connected())
 
