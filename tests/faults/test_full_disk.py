@@ -17,6 +17,8 @@ from support.waiting import PATIENCE_S, wait_for
 
 TWEETS = 50
 SIZE = "24m"
+ROUNDS_MAX = 500
+READS = 300
 POSTED = "2023-11-14T22:13:20Z"
 
 
@@ -104,6 +106,9 @@ class Calls:
         url = f"{self.crashing.url}/platform/v1/usage"
         self.note("usage", self.session.get(url, headers=headers, timeout=PATIENCE_S))
 
+    def were_refused(self, *kinds):
+        return all(503 in self.statuses[kind] for kind in kinds)
+
     def send_refused_again(self):
         for batch in self.batches:
             if batch.key not in self.counted:
@@ -119,12 +124,14 @@ def health(crashing):
 def fill_and_recover(disk, calls, *, rounds):
     disk.fill()
     wait_for(lambda: "the disk of the data folder is full" in health(calls.crashing)[1])
-    for number in range(rounds):
+    for number in range(ROUNDS_MAX):
         calls.count_new(lines=400)
         calls.make_others(number)
-        disk.fill()  # the log of a database may have let go of some space
-    for kind in ("events", "accounts", "request token"):
-        assert 503 in calls.statuses[kind], calls.statuses
+        disk.fill()  # the log of a database may have let go of some space, or have some left
+        if number + 1 >= rounds and calls.were_refused("events", "accounts", "request token"):
+            break
+    else:
+        pytest.fail(f"not refused: {calls.statuses}")
     disk.free()
     wait_for(lambda: health(calls.crashing) == (200, []))
     wait_for(calls.send_refused_again)
@@ -148,9 +155,12 @@ def test_signed_requests_are_refused_when_the_limits_do_not_fit(disk, crashing, 
     calls = Calls(crashing, session)
     calls.read("totals")
     disk.fill()
-    for _ in range(300):
+    for number in range(10 * READS):
         calls.read("totals")
-    assert calls.statuses["totals"][503] > 0
+        if number >= READS and calls.were_refused("totals"):
+            break
+    else:
+        pytest.fail(f"not refused: {calls.statuses}")
 
     def is_reported():
         calls.read("totals")  # the write of the health check fits now and then, as a request's does
