@@ -53,6 +53,7 @@ _DAMAGED: Final = (
     *(lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.MapResizedError, lmdb.PanicError),
     *(lmdb.InvalidError, lmdb.CursorFullError, lmdb.PageFullError),
 )
+_BAD_VALUES: Final = (OverflowError, struct.error)  # damage has changed the length of a value
 _MISTAKES: Final = (lmdb.BadValsizeError, lmdb.BadTxnError, lmdb.InvalidParameterError)
 
 
@@ -65,7 +66,7 @@ def _unavailable(method: Callable[Given, Result]) -> Callable[Given, Result]:
             return method(*given, **named)
         except _MISTAKES:
             raise
-        except lmdb.Error as error:
+        except (lmdb.Error, *_BAD_VALUES) as error:
             raise StoreUnavailable("limits", str(error)) from error
 
     return call
