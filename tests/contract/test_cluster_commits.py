@@ -6,15 +6,16 @@ Every count is compared on each replica: never lost, never twice, never half of 
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 import zstandard
 
-from contract.cluster import IDS, begin, expected_replies, replies
+from contract.cluster import IDS, begin, expected_replies, replies, states
 from contract.crashing_store import ROWS
 from contract.deltas import make_batch
+from openengagement.errors import StoreUnavailable
 from openengagement.stores.cluster.opening import read_cluster
 from openengagement.stores.contract import Applied
 from support.waiting import PATIENCE_S, wait_for
@@ -60,15 +61,19 @@ def test_a_repeat_waits_for_the_first_attempt(cluster):
         cluster.expect(ROWS)
 
 
+def try_to_insert(store, flight, repeated):
+    """On a slow machine, a replica may answer too late. Then a chore completes the flight."""
+    with suppress(StoreUnavailable):
+        store._inserter.insert(flight, repeated=repeated)
+
+
 def test_two_that_complete_the_same_commit_at_once(cluster):
     """Such as a process that was frozen before its insert, and wakes when another has finished."""
     with closing(cluster.open()) as store:
         for number in range(1, 6):
             flight = begin(store, ROWS, key=b"%d" % number)
             threads = [
-                threading.Thread(
-                    target=store._inserter.insert, args=(flight,), kwargs={"repeated": repeated}
-                )
+                threading.Thread(target=try_to_insert, args=(store, flight, repeated))
                 for repeated in (True, False, True)
             ]
             for thread in threads:
@@ -77,6 +82,7 @@ def test_two_that_complete_the_same_commit_at_once(cluster):
                 thread.join()
             cluster.end_leases()
             cluster.wait_for_flights()
+            wait_for(lambda: states(cluster) == {2})
             cluster.expect(ROWS * number)
 
 
