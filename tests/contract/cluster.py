@@ -62,7 +62,11 @@ class Cluster:
         return [row for node in self.servers.nodes for row in node.run(query).splitlines()]
 
     def expect(self, rows):
-        """Check that every replica of each Tweet's shard has these rows, their totals, no more."""
+        """Check that every replica of each Tweet's shard has these rows, their totals, no more.
+
+        A replica that was put out because it was late joins again first.
+        """
+        wait_for(lambda: states(self) == {2}, reason="in sync")
         expected = Counter()
         for (tweet_id, hour, counts), each in itertools.product(rows, (0, 1)):
             expected[tweet_id, hour + 1 if each else 0] += counts["replies"]
