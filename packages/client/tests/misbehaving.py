@@ -65,6 +65,7 @@ class Misbehaving:
     rate_headers: bool = True
     more_headers: dict[str, str] = field(default_factory=dict)
     elsewhere: str = ""
+    goes_on: threading.Event = field(default_factory=threading.Event)  # ends the fault "held"
 
     # What it saw.
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -416,6 +417,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_totals(self, tree: Any) -> None:
         self.send(200, json.dumps({"totals": tree}).encode(), {})
+
+    def _fault_held(self, raw: bytes) -> None:
+        """Answer when the test lets it go on."""
+        self.state.goes_on.wait()
+        self._serve(raw)
 
     def _fault_slow(self, raw: bytes) -> None:
         """Send the body in many small pieces."""

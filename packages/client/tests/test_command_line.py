@@ -354,7 +354,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     """The same command with --resume goes on."""
     ids = [str(each) for each in range(1, 3001)]
     (tmp_path / "ids.txt").write_text("\n".join(ids))
-    with Misbehaving(pause_s=0.2) as server:
+    with Misbehaving(faults=deque([*[""] * 8, *["held"] * 4])) as server:
         environment = {
             **os.environ,
             "ENGAGEMENT_API_URL": server.url,
@@ -365,24 +365,25 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
         with subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
         ) as process:
-            wait_for(lambda: len(server.bodies) > 8)
+            wait_for(lambda: not server.faults)  # the last four requests are under way
             process.send_signal(signal.SIGINT)
+            server.goes_on.set()
             _, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode != 0
         assert "add --resume to go on with x.csv" in err
         assert "Traceback" not in err
-        server.pause_s, before = 0, len(server.bodies)
+        wait_for(lambda: len(server.bodies) == 12)
         subprocess.run(
             [*command, "--resume"], check=True, env=environment, cwd=tmp_path, timeout=PATIENCE_S
         )
-        assert len(server.bodies) - before < 12
+        assert len(server.bodies) - 12 < 12
     rows = [line.split(",")[0] for line in (tmp_path / "x.csv").read_text().splitlines()[1:]]
     assert rows == [each for each in ids for _ in range(2)]
 
 
 @pytest.mark.heavy
 def test_ctrl_c_without_a_file_says_how_to_lose_nothing(tmp_path):
-    with Misbehaving(pause_s=0.5) as server:
+    with Misbehaving(faults=deque([*[""] * 4, *["held"] * 8])) as server:
         environment = {
             **os.environ,
             "ENGAGEMENT_API_URL": server.url,
@@ -393,8 +394,9 @@ def test_ctrl_c_without_a_file_says_how_to_lose_nothing(tmp_path):
         with subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
         ) as process:
-            wait_for(lambda: len(server.bodies) > 2)
+            wait_for(lambda: len(server.faults) <= 4)  # some have answers, others are under way
             process.send_signal(signal.SIGINT)
+            server.goes_on.set()
             _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode != 0
     assert "only a query for a file (-o) can go on" in err

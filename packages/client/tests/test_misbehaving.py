@@ -264,7 +264,8 @@ def test_rate_limits_are_followed(run, misbehaving):
         options=Options(on_wait=lambda seconds, reason: waits.append((seconds, reason))),
     )
     assert len(result["totals"]) == len(ids)
-    assert 2 < time.monotonic() - began < 15
+    assert time.monotonic() - began > 2
+    assert max(seconds for seconds, _ in waits) < 15
     assert {reason for _, reason in waits} == {"rate limit"}
     # The first requests go out together, before any answer has told the limit.
     assert misbehaving.statuses.count(429) <= 8

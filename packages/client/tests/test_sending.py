@@ -430,16 +430,20 @@ def test_a_cancelled_sender_keeps_its_batches(own_server, world, tmp_path, count
             own_server.url, world.platform_key, policy=RetryPolicy(attempts_max=99, backoff_s=60)
         ) as platform:
             sender = platform.sender(BatchLimits(lines_max=2), spool=spool)
-            filling = asyncio.create_task(fill(sender))
-            await asyncio.sleep(0.5)  # the slots are taken, and one batch waits for a slot
+            tenth = asyncio.Event()
+            filling = asyncio.create_task(fill(sender, tenth))
+            await tenth.wait()
+            await asyncio.sleep(0.1)  # the slots are taken, and one batch waits for a slot
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await filling
             return sender
 
-    async def fill(sender):
-        for _ in range(100):
+    async def fill(sender, tenth):
+        for number in range(1, 101):
+            if number == 10:
+                tenth.set()
             await sender.send(event())
 
     own_server.stop()
