@@ -65,7 +65,6 @@ class Misbehaving:
     rate_headers: bool = True
     more_headers: dict[str, str] = field(default_factory=dict)
     elsewhere: str = ""
-    goes_on: threading.Event = field(default_factory=threading.Event)  # ends the fault "held"
 
     # What it saw.
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -75,6 +74,7 @@ class Misbehaving:
 
     def __post_init__(self) -> None:
         self.lock = threading.Lock()
+        self.go_on = threading.Event()
         self.at_once = 0
         self.used: dict[tuple[str, int], int] = {}
         handler = type("Handler", (_Handler,), {"state": self})
@@ -324,6 +324,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _fault_429(self, _: bytes) -> None:
         self._refuse(429, "Rate limit exceeded")
 
+    def _fault_later(self, _: bytes) -> None:
+        """Refuse, and say when to come back."""
+        self._refuse(429, "Rate limit exceeded", **{"retry-after": "1"})
+
+    def _fault_held(self, raw: bytes) -> None:
+        """Answer once `go_on` is set."""
+        self.state.go_on.wait()
+        self._serve(raw)
+
     def _fault_408(self, _: bytes) -> None:
         self._refuse(408, "Request timeout")
 
@@ -417,11 +426,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_totals(self, tree: Any) -> None:
         self.send(200, json.dumps({"totals": tree}).encode(), {})
-
-    def _fault_held(self, raw: bytes) -> None:
-        """Answer when the test lets it go on."""
-        self.state.goes_on.wait()
-        self._serve(raw)
 
     def _fault_slow(self, raw: bytes) -> None:
         """Send the body in many small pieces."""

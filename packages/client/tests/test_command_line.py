@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, suppress
@@ -243,8 +244,12 @@ def test_a_plot_of_totals_has_bars(oe):
 @pytest.mark.parametrize("endpoint", ["totals", "28hr", "historical"])
 def test_a_picture(oe_process, tmp_path, endpoint, suffix):
     asked = ("query", endpoint, "111", "112", "--types", "favorites,video_views", "--plot")
-    for name in ("one", "other"):
-        assert oe_process(*asked, "-o", f"{name}.{suffix}").stdout == ""
+    hours = set()
+    while len(hours) != 1:  # of the last 28 hours, pictures of two hours differ
+        hours = {time.time() // 3600}
+        for name in ("one", "other"):
+            assert oe_process(*asked, "-o", f"{name}.{suffix}").stdout == ""
+        hours.add(time.time() // 3600)
     data = (tmp_path / f"one.{suffix}").read_bytes()
     if suffix == "png":
         assert data.startswith(b"\x89PNG\r\n")
@@ -365,18 +370,18 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
         with subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
         ) as process:
-            wait_for(lambda: not server.faults)  # the last four requests are under way
+            wait_for(lambda: not server.faults)  # four requests have no answer
             process.send_signal(signal.SIGINT)
-            server.goes_on.set()
+            server.go_on.set()
             _, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode != 0
         assert "add --resume to go on with x.csv" in err
         assert "Traceback" not in err
-        wait_for(lambda: len(server.bodies) == 12)
+        before = len(server.bodies)
         subprocess.run(
             [*command, "--resume"], check=True, env=environment, cwd=tmp_path, timeout=PATIENCE_S
         )
-        assert len(server.bodies) - 12 < 12
+        assert len(server.bodies) - before < 12
     rows = [line.split(",")[0] for line in (tmp_path / "x.csv").read_text().splitlines()[1:]]
     assert rows == [each for each in ids for _ in range(2)]
 
@@ -394,9 +399,9 @@ def test_ctrl_c_without_a_file_says_how_to_lose_nothing(tmp_path):
         with subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
         ) as process:
-            wait_for(lambda: len(server.faults) <= 4)  # some have answers, others are under way
+            wait_for(lambda: len(server.faults) <= 4)  # four requests have no answer
             process.send_signal(signal.SIGINT)
-            server.goes_on.set()
+            server.go_on.set()
             _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode != 0
     assert "only a query for a file (-o) can go on" in err
@@ -408,7 +413,7 @@ def test_a_terminal_shows_a_bar(tmp_path):
     """It has the requests done, and the reason for a wait."""
     (tmp_path / "ids.txt").write_text("\n".join(str(each) for each in range(1, 3001)))
     ours, theirs = pty.openpty()
-    with Misbehaving(limits={"minute": 3}, periods_s={"minute": 1}, pause_s=0.05) as server:
+    with Misbehaving(faults=deque(["later"] * 4), pause_s=0.05) as server:
         environment = {
             **os.environ,
             "ENGAGEMENT_API_URL": server.url,

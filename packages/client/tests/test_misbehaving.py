@@ -265,8 +265,8 @@ def test_rate_limits_are_followed(run, misbehaving):
     )
     assert len(result["totals"]) == len(ids)
     assert time.monotonic() - began > 2
-    assert max(seconds for seconds, _ in waits) < 15
     assert {reason for _, reason in waits} == {"rate limit"}
+    assert max(seconds for seconds, _ in waits) < 5
     # The first requests go out together, before any answer has told the limit.
     assert misbehaving.statuses.count(429) <= 8
 
