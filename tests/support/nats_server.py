@@ -37,7 +37,7 @@ class NatsServer:
     def start(self) -> None:
         address = ["--addr", HOST, "--port", str(self.port)]
         with (self.folder / "nats.log").open("ab") as log:
-            self._log_begins = log.tell()
+            self._log_began = log.tell()
             self.process = subprocess.Popen(
                 [find_executable(), "-js", "-sd", str(self.folder), *address, *self.options],
                 stdout=log,
@@ -46,8 +46,9 @@ class NatsServer:
         wait_for(self.is_ready, reason=(self.folder / "nats.log").read_text)
 
     def is_ready(self) -> bool:
-        """Return whether it has been ready since its last start."""
-        return b"Server is ready" in (self.folder / "nats.log").read_bytes()[self._log_begins :]
+        with (self.folder / "nats.log").open("rb") as log:
+            log.seek(self._log_began)
+            return b"Server is ready" in log.read()
 
     def url(self, stream: str = "EVENTS", *, user: str = "", query: str = "") -> str:
         return f"nats://{user}{HOST}:{self.port}/{stream}{query}"
