@@ -23,6 +23,7 @@ TOTALS = {"favorites": "4", "retweets": "2", "replies": "1", "quote_tweets": "1"
 WITH_AND_WITHOUT_SCRIPT = pytest.mark.parametrize(
     "script", [True, False], ids=["script", "no-script"]
 )
+COPIED_MS = 2500  # for so long, a button says that it copied
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', {value: undefined})"
 SECRET_IDS = ("consumer-key", "consumer-secret", "access-token", "access-token-secret")
 
@@ -73,6 +74,7 @@ def text_of(page, *ids):
 def press(page, action):
     """Press the button of an action and open its confirmation if there is one."""
     button = page.locator(f"button[value={action}]")
+    button.wait_for(state="attached")
     if not button.is_visible():
         page.locator("details", has=button).locator("summary").click()
     button.click()
@@ -239,6 +241,7 @@ def test_copy_buttons(sit):
     session = sit(permissions=["clipboard-read", "clipboard-write"])
     page = session.page
     app_id = create(page)
+    session.stop_clock()
     for source in ("consumer-key", "consumer-secret", "env", "curl", "python"):
         button = page.locator(f"button[data-copy={source}]")
         button.click()
@@ -246,6 +249,7 @@ def test_copy_buttons(sit):
         copied = page.evaluate("navigator.clipboard.readText()")
         assert copied.strip() == page.locator(f"#{source}").inner_text().strip()
         assert copied == page.evaluate("id => document.getElementById(id).textContent", source)
+        page.clock.run_for(COPIED_MS)
         expect(button).to_contain_text("Copy ")
     page.get_by_role("link", name="Settings", exact=True).click()
     page.get_by_role("button", name="Copy the App ID").click()
@@ -259,12 +263,14 @@ def test_copying_without_access_to_the_clipboard(sit):
     page = session.page
     page.add_init_script(NO_CLIPBOARD)
     create(page)
+    session.stop_clock()
     for source in ("consumer-secret", "env"):
         button = page.locator(f"button[data-copy={source}]")
         button.click()
         expect(button).to_contain_text("Press Ctrl+C")
         marked = page.evaluate("getSelection().toString()")
         assert marked.strip() == page.locator(f"#{source}").inner_text().strip()
+        page.clock.run_for(COPIED_MS)
         expect(button).to_contain_text("Copy ")
 
 

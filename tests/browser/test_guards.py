@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 from support.flows import PASSWORD
 from support.server import Server
+from support.waiting import wait_for
 
 OPENSSL = (
     "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost "
@@ -40,6 +41,13 @@ def secure_server(server, certificate):
         yield running
 
 
+def is_refused(page, errors):
+    """Return whether the frame shows an error, and the browser has reported the reason."""
+    page.wait_for_timeout(10)  # Playwright notes both meanwhile
+    framed = len(page.frames) > 1 and page.frames[1].url.startswith("chrome-error:")
+    return framed and any("frame-ancestors" in each for each in errors)
+
+
 def sign_in(session):
     session.open("/sign-in")
     session.sign_in()
@@ -54,13 +62,7 @@ def test_pages_cannot_be_framed(new_session, server, site, web_app):
         site.pages["/frame"] = f"<!doctype html><title>Frame</title><iframe src='{url}'></iframe>"
         session.monitor.errors.clear()
         page = session.open(f"{site.url}/frame")
-        for _ in range(100):  # the frame and the error arrive asynchronously
-            framed = len(page.frames) > 1 and page.frames[1].url.startswith("chrome-error:")
-            reported = any("frame-ancestors" in each for each in session.monitor.errors)
-            if framed and reported:
-                break
-            page.wait_for_timeout(100)
-        assert (framed, reported) == (True, True), url
+        wait_for(lambda: is_refused(page, session.monitor.errors), reason=f"refused: {url}")
 
 
 def test_a_form_of_another_site_is_refused(new_session, server, site, web_app):
