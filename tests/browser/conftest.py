@@ -60,7 +60,8 @@ def at(server) -> Endpoints:
 def console(server) -> SimpleNamespace:
     """A manager, a waiting app, and an app that exceeded its contract this month.
 
-    If the month ends soon, it has also done so in the next one. A third app was used too. Its name is as long as a name may be, without a space.
+    If the month ends soon, the second app has also done so in the next one. A third app was used
+    too. Its name is as long as a name may be, without a space.
     """
     add_manager(server, "mira")
     names = ("Harbour Charts", "Tidewater Analytics", "Donaudampfschiff" * 8)

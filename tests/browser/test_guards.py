@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from functools import partial
 
 import pytest
 from playwright.sync_api import expect
@@ -41,11 +42,12 @@ def secure_server(server, certificate):
         yield running
 
 
-def is_refused(page, errors):
+def is_refused(session):
     """Return whether the frame shows an error, and the browser has reported the reason."""
-    page.wait_for_timeout(10)  # Playwright notes both meanwhile
-    framed = len(page.frames) > 1 and page.frames[1].url.startswith("chrome-error:")
-    return framed and any("frame-ancestors" in each for each in errors)
+    session.page.wait_for_timeout(10)  # Playwright notes both meanwhile
+    frames = session.page.frames
+    framed = len(frames) > 1 and frames[1].url.startswith("chrome-error:")
+    return framed and any("frame-ancestors" in each for each in session.monitor.errors)
 
 
 def sign_in(session):
@@ -61,8 +63,8 @@ def test_pages_cannot_be_framed(new_session, server, site, web_app):
     for url in (web_app.begin(), *(server.url + path for path in paths)):
         site.pages["/frame"] = f"<!doctype html><title>Frame</title><iframe src='{url}'></iframe>"
         session.monitor.errors.clear()
-        page = session.open(f"{site.url}/frame")
-        wait_for(lambda: is_refused(page, session.monitor.errors), reason=f"refused: {url}")
+        session.open(f"{site.url}/frame")
+        wait_for(partial(is_refused, session), reason=f"refused: {url}")
 
 
 def test_a_form_of_another_site_is_refused(new_session, server, site, web_app):
