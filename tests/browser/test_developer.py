@@ -64,6 +64,7 @@ def create(page, name="Tide Tables"):
     page.get_by_label("Also create a bearer token").uncheck()
     page.get_by_role("button", name="Create the app").click()
     expect(page.locator("#consumer-secret")).to_be_visible()
+    page.wait_for_load_state()
     return re.search(r"/portal/apps/(\d+)/keys$", page.url)[1]
 
 
@@ -366,9 +367,11 @@ def test_a_double_click_acts_once(sit):
     page.get_by_role("link", name="Create an app").click()
     page.get_by_label("Name").fill("Double")
     page.get_by_label("Also create a bearer token").uncheck()
+    page.wait_for_load_state()  # the script that ignores the second click
     page.get_by_role("button", name="Create the app").dblclick()
     expect(page.locator("#consumer-secret")).to_be_visible()
     for action, shown in (("generate_bearer", "bearer-token"), ("generate_token", "access-token")):
+        page.wait_for_load_state()
         page.locator(f"button[value={action}]").dblclick()
         expect(page.locator(f"#{shown}")).to_be_visible()
     page.get_by_role("link", name="Your apps").click()
@@ -380,6 +383,7 @@ def test_a_click_while_the_first_one_is_under_way(sit):
     page = sit().page
     page.get_by_role("link", name="Create an app").click()
     page.get_by_label("Name").fill("Slow")
+    page.wait_for_load_state()
     sent = []
 
     def delay(route):
