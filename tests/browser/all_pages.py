@@ -66,8 +66,9 @@ def _let_in(page: Page, web: ThirdParty) -> Iterator[str]:
         yield arrived(page, name, heading)
     with page.expect_request(f"{web.callback}*") as sent:
         page.get_by_role("button", name="Authorize").click()
-    page.wait_for_url(lambda url: url == sent.value.url)
-    web.finish_at(sent.value.url)
+    callback = sent.value.url
+    page.wait_for_url(lambda url: url == callback)
+    web.finish_at(callback)
 
 
 def _explore(page: Page, origin: str) -> Iterator[str]:
