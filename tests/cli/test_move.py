@@ -203,8 +203,16 @@ def test_a_failure_opens_the_source_again(run, data, target, filled, monkeypatch
     assert run("account", "add", "ben").code == 0
 
 
+@pytest.fixture
+def hangups():
+    """SIGHUP has its default effect here and in commands, also when `nohup` runs the tests."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_the_command_once(number):
+def test_a_signal_ends_the_command_once(hangups, number):
     """SIGHUP often comes twice. The second one must not interrupt what opens the source again."""
     handler = signal.getsignal(number)
     done = []
@@ -223,19 +231,16 @@ def test_a_signal_ends_the_command_once(number):
     assert signal.getsignal(number) is handler
 
 
-def test_an_ignored_signal_stays_ignored():
+def test_an_ignored_signal_stays_ignored(hangups):
     """As by `nohup`."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with _ending_on_signal():
-            signal.raise_signal(signal.SIGHUP)
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with _ending_on_signal():
+        signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 @pytest.mark.heavy
-def test_a_lost_terminal_opens_the_source_again(run, data, target, filled):
+def test_a_lost_terminal_opens_the_source_again(hangups, run, data, target, filled):
     """The command waits for the usage of a worker when its terminal goes."""
     command = [EXECUTABLE, "move", "--from", data, "--to", target, "--switch"]
     terminal, side = os.openpty()

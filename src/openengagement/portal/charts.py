@@ -36,7 +36,13 @@ from openengagement.portal.zones import Zone, describe_other, read_zone
 from openengagement.stores.contract import TweetStore
 
 _PATH: Final = "/explore/compare"
-SCRIPTS: Final = ("page.js", "vendor/uPlot.iife.min.js", "chart_parts.js", "chart.js")
+SCRIPTS: Final = (
+    "page.js",
+    "vendor/uPlot.iife.min.js",
+    "chart_parts.js",
+    "chart_options.js",
+    "chart.js",
+)
 
 
 class Charts:
