@@ -21,8 +21,8 @@ _NUMBERS: Final = 2**31
 _NUMBER_AT: Final = 68  # the offset of the application id in the database's first page
 _LOG_HEAD_BYTES: Final = 32
 _FRAME_HEAD_BYTES: Final = 24
-# A live server may checkpoint or restart its log while both files are read.
-_ATTEMPTS: Final = 4
+# A live server may checkpoint or restart its log while both files are read, again and again.
+_ATTEMPTS: Final = 20
 _RETRY_AFTER_S: Final = 0.05
 _SCRUBS: Final = 20
 DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # primary result codes
@@ -78,11 +78,16 @@ def refuse_foreign_log(path: Path) -> None:
     Raises:
         UnusableFile
     """
-    for attempt in range(_ATTEMPTS):
-        if attempt:
-            time.sleep(_RETRY_AFTER_S)
-        if _log_fits(path):
+    before: tuple[list[int] | None, int | None] | None = None
+    for _ in range(_ATTEMPTS):
+        numbers = _read_log(Path(f"{path}-wal"))
+        number = None if numbers is None else _read_number(path)
+        if _log_fits(numbers, number):
             return
+        if (numbers, number) == before:  # no server writes
+            break
+        before = (numbers, number)
+        time.sleep(_RETRY_AFTER_S)
     raise UnusableFile(
         f"{path}-wal does not belong to {path.name}: one of the two was copied here from elsewhere "
         "or is missing. Nothing was changed. Move all files of the folder to another place, and "
@@ -100,12 +105,13 @@ def is_refusal(error: BaseException) -> bool:
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_TRIGGER
 
 
-def _log_fits(path: Path) -> bool:
-    """Whether the file has the state before the log's first commit, or a state of the log."""
-    numbers = _read_log(Path(f"{path}-wal"))
+def _log_fits(numbers: list[int] | None, number: int | None) -> bool:
+    """Whether the file has the state before the log's first commit, or a state of the log.
+
+    `numbers` are those of the log's commits, None without a log; `number` is that of the file.
+    """
     if numbers is None:
         return True
-    number = _read_number(path)
     if number is None or not numbers:
         return number is not None
     # Modulo, because the number returns to 0 after two billion commits.

@@ -82,7 +82,7 @@ def test_connections_that_do_not_read_are_closed(impatient, path):
     """Whatever they ask for: a file, a page, an answer without a body, a redirect."""
     asked = pipelined(path or stylesheet(impatient), 1000)
     with connections(impatient.port, 5) as sockets:
-        send_to_all(sockets, asked, for_s=2)
+        send_to_all(sockets, asked, for_s=1)
         assert open_connections(impatient.port) >= 5
         began = time.monotonic()
         wait_until_closed(impatient.port)
@@ -208,7 +208,7 @@ def is_refused(client):
 )  # fmt: skip
 def test_a_strangers_body_is_refused_before_it_arrives(impatient, path, headers, status):
     """The client declares more than the server reads before an early answer, and sends nothing."""
-    with socket.create_connection((HOST, impatient.port), timeout=10) as client:
+    with socket.create_connection((HOST, impatient.port), timeout=PATIENCE_S) as client:
         client.sendall(post(path, headers, 900_000_000, b""))
         [answer] = parse_answers(read_all(client))
     assert answer.status == status
@@ -218,15 +218,13 @@ def test_bodies_in_flight_have_a_budget(world):
     """Only those whose head is authentic count: they alone may be large."""
     with Server(world, settings={"bodies_in_flight_max_bytes": "100000"}) as server:
         bearer = bearer_header(server)
-        with connections(server.port, 2) as [first, second]:
-            first.send(post(TOTALS, bearer, 100_000, b" " * 90_000))
-            wait_for(lambda: not unread_bytes(server.port))
-            time.sleep(0.5)
-            second.send(post(TOTALS, bearer, 100_000, b" " * 90_000))
-            wait_for(lambda: is_refused(second))
+        with connections(server.port, 2) as both:
+            for each in both:
+                each.send(post(TOTALS, bearer, 100_000, b" " * 90_000))
+            refused = wait_for(lambda: [each for each in both if is_refused(each)])
+            assert len(refused) == 1  # either may be read first
             small = server.client.ask("totals", question("111"), sign_as_user(world.main))
             assert small.status == 200
-            first.close()
         # The budget is free again.
         body = question("111") | {"padding": "x" * 90_000}
         auth = server.bearer(world.main)

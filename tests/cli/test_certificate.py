@@ -115,12 +115,13 @@ def test_a_renewed_certificate_is_served_after_sighup(world, tls, issued, tmp_pa
     with Server(world, workers=2, tls=tls) as server:
         assert served(server) == "old"
         with requests_all_the_time(server, issued, tmp_path) as statuses:
+            wait_for(lambda: statuses)
             install(issued, tls, certificate="new", key="new")
             os.kill(server.pid, signal.SIGHUP)
             wait_for(lambda: len(events(server, "worker_started")) == 4, pause_s=0.1)
             wait_for(lambda: {served(server) for _ in range(20)} == {"new"}, pause_s=0.2)
+            wait_for(lambda: len(statuses) > 50)
         assert set(statuses) == {200}
-        assert len(statuses) > 50
         # The new workers serve.
         server.client.session.verify = str(tls[0])
         assert server.client.send("GET", "/readyz").json()["status"] == "ready"

@@ -39,7 +39,7 @@ def codes(kind=ApiError):
 @contextmanager
 def seeded(folder, *options):
     folder.mkdir(exist_ok=True)
-    with run_sandbox(folder, options) as sandbox:
+    with run_sandbox(folder, ("--port", str(free_port()), *options)) as sandbox:
         yield sandbox
 
 

@@ -160,7 +160,8 @@ mount --bind "$2" "$2"
 cut -d ' ' -f 2 /proc/mounts | sort -r | while read -r point; do
     case $point in
         "$1" | "$2" | /proc | /proc/* | /sys | /sys/* | /dev | /dev/*) ;;
-        *) mount -o remount,bind,ro "$point" ;;
+        # Another test may unmount and remove a folder meanwhile, which removes the mount here.
+        *) mount -o remount,bind,ro "$point" || [ ! -e "$point" ] ;;
     esac
 done
 touch "$3" 2>/dev/null && { echo "the file system is not read-only" >&2; exit 1; }

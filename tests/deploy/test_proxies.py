@@ -138,8 +138,8 @@ def running(proxy, folder):
 
 def has_certificate(proxy):
     """Return whether it has one for its name. Caddy makes it after it has opened the port."""
-    trusting = ssl.create_default_context(cafile=proxy.authority)
     try:
+        trusting = ssl.create_default_context(cafile=proxy.authority)
         with socket.create_connection(("localhost", proxy.port), PATIENCE_S) as connection:
             trusting.wrap_socket(connection, server_hostname="localhost").close()
     except OSError:

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.heavy
 
 SERVE = "openengagement serve"
 RELEASED = ROOT / "tests/released"
+KEEP_KEYS = "export OPENENGAGEMENT_IDEMPOTENCY_KEEP_DAYS=3650\n"  # of 2026, when it was released
 TWEET, OWNER = 2124462388521473622, 7
 TOTALS = {
     "tweet_ids": [str(TWEET)],
@@ -113,7 +114,7 @@ def test_upgrading(shell, archive):
     shutil.copytree(data, shell.folder / "copied")
     _, verify = drill("Upgrading", "Scheduled backups")
 
-    server = shell.serve(SERVE)
+    server = shell.serve(KEEP_KEYS + SERVE)
     for request in known["answers"]:
         url, body = shell.url + request["path"], request["body"]
         if request["as"] == "bearer":

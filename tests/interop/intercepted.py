@@ -36,7 +36,8 @@ signed = {
     host: requests.post(f"https://{host}{PATH}", json=BODY, auth=OAuth1(*consumer, *token)).json()
     for host in HOSTS
 }
-by_httpx = httpx.post(f"https://data-api.twitter.com{PATH}", json=public, headers=bearer)
+url = f"https://data-api.twitter.com{PATH}"
+by_httpx = httpx.post(url, json=public, headers=bearer, timeout=120)  # 5 s by default
 print(
     json.dumps(
         {

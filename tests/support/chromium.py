@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Request
 
 from support.waiting import PATIENCE_S
 
-# The first one has no window, toolbar or extensions: it needs a third of the others' processor time.
+# The first one has no window, toolbar or extensions: it needs a third of the processor time.
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 TIMEOUT_MS = PATIENCE_S * 1000
 PHONE = {"width": 360, "height": 740}

@@ -18,6 +18,8 @@ from support.folders import open_store
 from support.waiting import PATIENCE_S, wait_for
 
 TYPES = ("replies", "favorites", "retweets", "url_clicks")
+# A consumer ends 4.5 s after a signal at the latest. The rest is for a busy machine.
+STOP_MAX_S = 30
 
 
 def start_consumer(data: Path, url: str, *options: str, settings: Any = None) -> "Consumer":

@@ -11,8 +11,7 @@ from support.ports import free_port, is_free
 from support.waiting import PATIENCE_S, wait_for
 
 ROOT = Path(__file__).parents[2]
-DEFAULT_PORT = "8080"
-METRICS_PORT = "9464"
+_PORT = re.compile(r"\b(8080|9464)\b")  # of the API, and of its metrics
 _SERVE = re.compile(r"^(openengagement (?:--data \S+ )?(?:serve|sandbox))\b", re.MULTILINE)
 KEPT = ("PATH", "HOME", "PYTHONPATH")  # no settings of whoever runs the tests
 
@@ -37,16 +36,15 @@ class Shell:
         (folder / ".venv").symlink_to(sys.prefix)
         self.folder = folder
         self.port = free_port()
-        self._metrics_port = free_port()
+        self._ports = {"8080": str(self.port), "9464": str(free_port())}
         self.url = f"http://127.0.0.1:{self.port}"
         self._started: list[subprocess.Popen[str]] = []
 
     def start(self, commands: str) -> subprocess.Popen[str]:
         """Start commands; the first that fails ends them."""
-        port = str(self.port)
-        commands = commands.replace(DEFAULT_PORT, port)
-        commands = commands.replace(METRICS_PORT, str(self._metrics_port))
-        commands = _SERVE.sub(rf"\1 --port {port}", commands)
+        # At once: a port that has replaced one of them may contain the other.
+        commands = _PORT.sub(lambda found: self._ports[found[0]], commands)
+        commands = _SERVE.sub(rf"\1 --port {self.port}", commands)
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         kept["PATH"] = f"{sys.prefix}/bin:{kept['PATH']}"
         process = subprocess.Popen(
@@ -64,7 +62,7 @@ class Shell:
         """Run blocks of commands in one shell, so that variables stay. Return what they print."""
         commands = "\n".join(blocks)
         process = self.start(commands)
-        printed, _ = process.communicate(timeout=PATIENCE_S * len(blocks))
+        printed, _ = process.communicate(timeout=PATIENCE_S * len(commands.splitlines()))
         assert process.returncode == 0, f"{commands}: {process.returncode}: {printed}"
         return printed
 

@@ -9,12 +9,16 @@ from typing import Self
 from support.ports import HOST
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # the kernel delays connections above it by a second
+
+
 class WebSite:
     """Serves on a free port in threads, inside a `with` block."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
-        self.http = ThreadingHTTPServer((HOST, 0), handler)
-        self.http.daemon_threads = True
+        self.http = _Server((HOST, 0), handler)
         self.port = int(self.http.server_address[1])
         self._thread = Thread(target=self.http.serve_forever, args=(0.02,), daemon=True)
 

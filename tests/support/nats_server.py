@@ -36,6 +36,7 @@ class NatsServer:
     def start(self) -> None:
         address = ["--addr", HOST, "--port", str(self.port)]
         with (self.folder / "nats.log").open("ab") as log:
+            self._log_began = log.tell()
             self.process = subprocess.Popen(
                 [find_executable(), "-js", "-sd", str(self.folder), *address, *self.options],
                 stdout=log,
@@ -44,7 +45,9 @@ class NatsServer:
         wait_for(self.is_ready, reason=(self.folder / "nats.log").read_text)
 
     def is_ready(self) -> bool:
-        return "Server is ready" in (self.folder / "nats.log").read_text().split("Starting")[-1]
+        with (self.folder / "nats.log").open("rb") as log:
+            log.seek(self._log_began)
+            return b"Server is ready" in log.read()
 
     def url(self, stream: str = "EVENTS", *, user: str = "", query: str = "") -> str:
         return f"nats://{user}{HOST}:{self.port}/{stream}{query}"

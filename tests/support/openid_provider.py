@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
@@ -54,6 +55,7 @@ class Provider(WebSite):
         # path -> status, headers, body, and how long to wait before
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.waits_s: dict[str, float] = {}
+        self.goes_on = threading.Event()  # ends all waits
         self.userinfo: Json = {}
         self.asked: list[str] = []
         self._codes: dict[str, Json] = {}
@@ -154,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _bent(self, provider: Provider) -> bool:
         provider.asked.append(self.path)
-        time.sleep(provider.waits_s.get(self.path, 0))
+        provider.goes_on.wait(provider.waits_s.get(self.path, 0))
         if self.path not in provider.answers:
             return False
         status, headers, body = provider.answers[self.path]

@@ -50,7 +50,8 @@ class Sandbox:
 
     def start_with_json(self):
         self.start("--json", until="}}\n")
-        return json.loads(self.log.read_text().splitlines()[-1])
+        lines = self.log.read_text().splitlines()  # log lines of the servers may follow
+        return json.loads(next(line for line in lines if line.endswith("}}")))
 
     def processes(self):
         """The ids of all its processes."""

@@ -17,6 +17,7 @@ from openengagement.api.openapi.operations import PAGES
 from support.api_document import read_document
 from support.calls import Bearer
 from support.server import Server
+from support.waiting import PATIENCE_S
 
 CHECKS = [
     not_a_server_error,
@@ -71,5 +72,6 @@ def signer(case, credentials):
 def test_answers_conform(case, server, credentials):
     with requests.Session() as session:
         session.trust_env = False
-        answer = case.call(base_url=server.url, session=session, auth=signer(case, credentials))
+        auth = signer(case, credentials)
+        answer = case.call(base_url=server.url, session=session, auth=auth, timeout=PATIENCE_S)
     case.validate_response(answer, checks=CHECKS)

@@ -74,6 +74,7 @@ class Misbehaving:
 
     def __post_init__(self) -> None:
         self.lock = threading.Lock()
+        self.go_on = threading.Event()
         self.at_once = 0
         self.used: dict[tuple[str, int], int] = {}
         handler = type("Handler", (_Handler,), {"state": self})
@@ -322,6 +323,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _fault_429(self, _: bytes) -> None:
         self._refuse(429, "Rate limit exceeded")
+
+    def _fault_later(self, _: bytes) -> None:
+        """Refuse, and say when to come back."""
+        self._refuse(429, "Rate limit exceeded", **{"retry-after": "1"})
+
+    def _fault_held(self, raw: bytes) -> None:
+        """Answer once `go_on` is set."""
+        self.state.go_on.wait()
+        self._serve(raw)
 
     def _fault_408(self, _: bytes) -> None:
         self._refuse(408, "Request timeout")

@@ -264,8 +264,9 @@ def test_rate_limits_are_followed(run, misbehaving):
         options=Options(on_wait=lambda seconds, reason: waits.append((seconds, reason))),
     )
     assert len(result["totals"]) == len(ids)
-    assert 2 < time.monotonic() - began < 15
+    assert time.monotonic() - began > 2
     assert {reason for _, reason in waits} == {"rate limit"}
+    assert max(seconds for seconds, _ in waits) < 5
     # The first requests go out together, before any answer has told the limit.
     assert misbehaving.statuses.count(429) <= 8
 

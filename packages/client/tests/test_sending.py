@@ -18,6 +18,7 @@ from openengagement_client import (
     ConfigurationError,
     InvalidQuery,
     NotFound,
+    Options,
     PlatformClient,
     RetryPolicy,
     TransportError,
@@ -426,12 +427,18 @@ def test_a_cancelled_sender_keeps_its_batches(own_server, world, tmp_path, count
     """The tasks that were sending are cancelled too, as at the end of `asyncio.run`."""
 
     async def cancel(spool):
+        waits = asyncio.Queue()
         async with AsyncPlatformClient(
-            own_server.url, world.platform_key, policy=RetryPolicy(attempts_max=99, backoff_s=60)
+            own_server.url,
+            world.platform_key,
+            policy=RetryPolicy(attempts_max=99, backoff_s=60),
+            options=Options(on_wait=lambda *wait: waits.put_nowait(wait)),
         ) as platform:
             sender = platform.sender(BatchLimits(lines_max=2), spool=spool)
             filling = asyncio.create_task(fill(sender))
-            await asyncio.sleep(0.5)  # the slots are taken, and one batch waits for a slot
+            async with asyncio.timeout(PATIENCE_S):
+                for _ in range(4):  # then the slots are taken, and one batch waits for a slot
+                    await waits.get()
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -104,7 +104,7 @@ def test_memory_does_not_grow_with_what_a_body_holds():
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE_S,
+        timeout=PATIENCE_S * len(BODIES),
     )
     assert done.returncode == 0, done.stderr
     measured = dict(zip(BODIES, map(json.loads, done.stdout.splitlines()), strict=True))
