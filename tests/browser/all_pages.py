@@ -66,7 +66,9 @@ def _let_in(page: Page, web: ThirdParty) -> Iterator[str]:
         yield arrived(page, name, heading)
     with page.expect_request(f"{web.callback}*") as sent:
         page.get_by_role("button", name="Authorize").click()
-    web.finish_at(sent.value.url)
+    callback = sent.value.url
+    page.wait_for_url(lambda url: url == callback)
+    web.finish_at(callback)
 
 
 def _explore(page: Page, origin: str) -> Iterator[str]:
@@ -90,6 +92,7 @@ def _revoke(page: Page, origin: str) -> Iterator[str]:
         yield "revocation asked"
         page.get_by_role("button", name="Revoke access").locator("visible=true").click()
         expect(page.locator("details[open]")).to_have_count(0)
+        page.wait_for_load_state()  # before it, apps may be missing
     yield "no apps"
 
 
@@ -134,8 +137,9 @@ def _secure(page: Page, origin: str) -> Iterator[str]:
 
 
 def arrived(page: Page, name: str, heading: str) -> str:
-    """Wait for the page with this heading; return the name."""
+    """Wait for the whole page with this heading; return the name."""
     expect(page.locator("h1")).to_have_text(heading)
+    page.wait_for_load_state()
     return name
 
 
@@ -199,6 +203,7 @@ def _try_the_app(page: Page, name: str) -> Iterator[str]:
     page.get_by_label("Tweet IDs").fill(ids or "1")
     page.get_by_role("button", name="Sign and send").click()
     expect(page.get_by_role("alert")).to_contain_text("not enabled")
+    page.wait_for_load_state()
     for summary in page.locator("summary").all():
         summary.click()
     yield arrived(page, "api console refused", name)
@@ -282,6 +287,7 @@ def _add_a_webhook(page: Page, origin: str) -> Iterator[str]:
     page.get_by_label("URL").fill("https://hooks.example.com/engagement")
     page.get_by_role("button", name="Add the webhook").click()
     expect(page.locator("#webhook-secret")).to_be_visible()
+    page.wait_for_load_state()
     for summary in page.locator("summary").all():
         summary.click()
         yield arrived(page, "webhook added", "Webhooks")

@@ -31,4 +31,5 @@ CUT_NUMBERS = """() => {
 
 def cut_numbers(page):
     """Return the numbers that the page cuts off, with where."""
+    page.wait_for_load_state()
     return page.evaluate(CUT_NUMBERS)

@@ -1,6 +1,7 @@
 """Fixtures of the browser tests."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,13 +10,14 @@ from types import SimpleNamespace
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from openengagement.engagement.months import month_of
 from openengagement.registry.opening import open_registry
 from support.chromium import TIMEOUT_MS, PageMonitor, chromium, open_context
 from support.fixtures import server, servers, world
 from support.flows import OOB, PASSWORD, Endpoints, add_consumer, add_manager, set_password
 from support.listener import Listener
 from support.third_party import ThirdParty
-from support.world import show_time
+from support.world import DAY_S, show_time
 
 __all__ = ["server", "servers", "world"]
 
@@ -58,7 +60,8 @@ def at(server) -> Endpoints:
 def console(server) -> SimpleNamespace:
     """A manager, a waiting app, and an app that exceeded its contract this month.
 
-    A third app was used too. Its name is as long as a name may be, without a space.
+    If the month ends soon, the second app has also done so in the next one. A third app was used
+    too. Its name is as long as a name may be, without a space.
     """
     add_manager(server, "mira")
     names = ("Harbour Charts", "Tidewater Analytics", "Donaudampfschiff" * 8)
@@ -66,16 +69,16 @@ def console(server) -> SimpleNamespace:
         server.command("app", "add", name, "--owner", "bob")["app_id"] for name in names
     )
     server.command("app", "enable", used, "--per-minute", "600", "--handles", "2")
-    month = time.strftime("%Y-%m", time.gmtime())
     registry = open_registry(server.data)
-    registry.usage.add_usage(
-        {
-            (month, int(used), "ok"): 41_213,
-            (month, int(used), "rate_limited"): 911,
-            (month, int(long), "ok"): 7,
-        },
-        {(month, int(used), account) for account in (101, 202, 303)},
-    )
+    for month in {month_of(time.time()), month_of(time.time() + DAY_S)}:
+        registry.usage.add_usage(
+            {
+                (month, int(used), "ok"): 41_213,
+                (month, int(used), "rate_limited"): 911,
+                (month, int(long), "ok"): 7,
+            },
+            {(month, int(used), account) for account in (101, 202, 303)},
+        )
     registry.close()
     return SimpleNamespace(waiting=waiting, used=used)
 
@@ -171,8 +174,19 @@ class BrowserSession:
         return self.sign_in()
 
     def expect_heading(self, text: str) -> None:
-        """Wait for the page with this heading."""
+        """Wait for the page with this heading, until its scripts have run."""
         expect(self.page.locator("h1")).to_have_text(text)
+        self.page.wait_for_load_state()
+
+    def stop_clock(self) -> None:
+        """Stop the clock of the page. Its timers wait for `page.clock.run_for`."""
+        self.page.clock.install(time=0)
+        self.page.clock.pause_at(DAY_S)
+
+    def expect_zone(self, name: str) -> None:
+        """Wait until a page has told its zone to the server, and is there again with this zone."""
+        expect(self.page.locator("[data-zone]")).to_have_attribute("data-zone", re.compile(name))
+        self.page.wait_for_load_state()
 
 
 @pytest.fixture

@@ -78,6 +78,7 @@ def tab_through(page: Page) -> Iterator[str]:
 
     Every control must be reached. Its focus must be visible, and nothing may lie above it.
     """
+    page.wait_for_load_state()
     page.evaluate(_BEGIN)
     stop: dict[str, Any] = page.evaluate(_STOP)
     for _ in range(_PARTS_MAX * (page.evaluate(_COUNT) + 1)):
@@ -100,6 +101,7 @@ def press_tab(page: Page) -> list[str]:
 
     Past the end of the page, before its start, there is none.
     """
+    page.wait_for_load_state()  # before it, there are no styles, and controls may be missing
     page.keyboard.press("Tab")
     focused = page.evaluate(_FOCUSED)
     if focused is None:

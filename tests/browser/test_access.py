@@ -75,6 +75,7 @@ def test_an_author_shares_and_revokes(open_browser, server):
     expect(chooser.get_by_role("link", name="@alice")).to_have_attribute("aria-current", "true")
     look(agency, pocket=pocket)
     page.get_by_role("link", name="7 days").click()
+    expect(page.get_by_role("link", name="7 days")).to_have_attribute("aria-current", "true")
     agency.expect_heading("Overview of @alice")
     page.get_by_role("link", name="All Tweets").click()
     agency.expect_heading("Tweets of @alice")

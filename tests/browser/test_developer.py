@@ -23,6 +23,7 @@ TOTALS = {"favorites": "4", "retweets": "2", "replies": "1", "quote_tweets": "1"
 WITH_AND_WITHOUT_SCRIPT = pytest.mark.parametrize(
     "script", [True, False], ids=["script", "no-script"]
 )
+COPIED_MS = 2500  # for so long, a button says that it copied
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', {value: undefined})"
 SECRET_IDS = ("consumer-key", "consumer-secret", "access-token", "access-token-secret")
 
@@ -63,6 +64,7 @@ def create(page, name="Tide Tables"):
     page.get_by_label("Also create a bearer token").uncheck()
     page.get_by_role("button", name="Create the app").click()
     expect(page.locator("#consumer-secret")).to_be_visible()
+    page.wait_for_load_state()
     return re.search(r"/portal/apps/(\d+)/keys$", page.url)[1]
 
 
@@ -73,6 +75,7 @@ def text_of(page, *ids):
 def press(page, action):
     """Press the button of an action and open its confirmation if there is one."""
     button = page.locator(f"button[value={action}]")
+    button.wait_for(state="attached")
     if not button.is_visible():
         page.locator("details", has=button).locator("summary").click()
     button.click()
@@ -239,6 +242,7 @@ def test_copy_buttons(sit):
     session = sit(permissions=["clipboard-read", "clipboard-write"])
     page = session.page
     app_id = create(page)
+    session.stop_clock()
     for source in ("consumer-key", "consumer-secret", "env", "curl", "python"):
         button = page.locator(f"button[data-copy={source}]")
         button.click()
@@ -246,6 +250,7 @@ def test_copy_buttons(sit):
         copied = page.evaluate("navigator.clipboard.readText()")
         assert copied.strip() == page.locator(f"#{source}").inner_text().strip()
         assert copied == page.evaluate("id => document.getElementById(id).textContent", source)
+        page.clock.run_for(COPIED_MS)
         expect(button).to_contain_text("Copy ")
     page.get_by_role("link", name="Settings", exact=True).click()
     page.get_by_role("button", name="Copy the App ID").click()
@@ -259,12 +264,14 @@ def test_copying_without_access_to_the_clipboard(sit):
     page = session.page
     page.add_init_script(NO_CLIPBOARD)
     create(page)
+    session.stop_clock()
     for source in ("consumer-secret", "env"):
         button = page.locator(f"button[data-copy={source}]")
         button.click()
         expect(button).to_contain_text("Press Ctrl+C")
         marked = page.evaluate("getSelection().toString()")
         assert marked.strip() == page.locator(f"#{source}").inner_text().strip()
+        page.clock.run_for(COPIED_MS)
         expect(button).to_contain_text("Copy ")
 
 
@@ -360,9 +367,11 @@ def test_a_double_click_acts_once(sit):
     page.get_by_role("link", name="Create an app").click()
     page.get_by_label("Name").fill("Double")
     page.get_by_label("Also create a bearer token").uncheck()
+    page.wait_for_load_state()  # the script that ignores the second click
     page.get_by_role("button", name="Create the app").dblclick()
     expect(page.locator("#consumer-secret")).to_be_visible()
     for action, shown in (("generate_bearer", "bearer-token"), ("generate_token", "access-token")):
+        page.wait_for_load_state()
         page.locator(f"button[value={action}]").dblclick()
         expect(page.locator(f"#{shown}")).to_be_visible()
     page.get_by_role("link", name="Your apps").click()
@@ -374,6 +383,7 @@ def test_a_click_while_the_first_one_is_under_way(sit):
     page = sit().page
     page.get_by_role("link", name="Create an app").click()
     page.get_by_label("Name").fill("Slow")
+    page.wait_for_load_state()
     sent = []
 
     def delay(route):

@@ -111,6 +111,7 @@ def stops(session, apps):
 
 def ask_axe(page, *schemes):
     """Return the violations that axe finds in these colour schemes."""
+    page.wait_for_load_state()
     page.evaluate(AXE.read_text(encoding="utf-8"))
     for scheme in schemes:
         page.emulate_media(color_scheme=scheme)
@@ -240,6 +241,7 @@ def test_sign_in_through_a_provider(new_session, servers):
 
 def measure(page):
     """Return elements that overflow the page or are too small to touch."""
+    page.wait_for_load_state()
     return page.evaluate(MISFITS, [TOUCH_PX, LINK_PX])
 
 

@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from support.waiting import wait_for
+
 # These pages have no script, so they must work without scripts.
 WITH_AND_WITHOUT_SCRIPT = pytest.mark.parametrize(
     "script", [True, False], ids=["script", "no-script"]
@@ -112,7 +114,7 @@ def test_last_use_is_shown(session, web_app, site):
         page.reload()
         return "never" not in row.inner_text()
 
-    assert any(used() or page.wait_for_timeout(500) for _ in range(20))
+    wait_for(used, pause_s=0.2, reason="used")
 
 
 def test_ending_another_session(new_session):
@@ -125,9 +127,10 @@ def test_ending_another_session(new_session):
     sessions = here.page.get_by_role("region", name="Where you are signed in")
     expect(sessions.get_by_text("This session")).to_have_count(1)
     expect(sessions).to_contain_text("Chrome on Linux")
-    while (ends := sessions.get_by_role("button", name=re.compile("^End session"))).count():
+    ends = sessions.get_by_role("button", name=re.compile("^End session"))
+    for left in reversed(range(ends.count())):
         ends.first.click()
-        here.page.wait_for_load_state()
+        expect(ends).to_have_count(left)
     expect(sessions.get_by_role("listitem")).to_have_count(1)
     there.page.reload()
     there.expect_heading("Sign in to Open Engagement")

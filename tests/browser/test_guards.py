@@ -2,12 +2,14 @@
 
 import re
 import subprocess
+from functools import partial
 
 import pytest
 from playwright.sync_api import expect
 
 from support.flows import PASSWORD
 from support.server import Server
+from support.waiting import wait_for
 
 OPENSSL = (
     "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost "
@@ -40,6 +42,14 @@ def secure_server(server, certificate):
         yield running
 
 
+def is_refused(session):
+    """Return whether the frame shows an error, and the browser has reported the reason."""
+    session.page.wait_for_timeout(10)  # Playwright notes both meanwhile
+    frames = session.page.frames
+    framed = len(frames) > 1 and frames[1].url.startswith("chrome-error:")
+    return framed and any("frame-ancestors" in each for each in session.monitor.errors)
+
+
 def sign_in(session):
     session.open("/sign-in")
     session.sign_in()
@@ -53,14 +63,8 @@ def test_pages_cannot_be_framed(new_session, server, site, web_app):
     for url in (web_app.begin(), *(server.url + path for path in paths)):
         site.pages["/frame"] = f"<!doctype html><title>Frame</title><iframe src='{url}'></iframe>"
         session.monitor.errors.clear()
-        page = session.open(f"{site.url}/frame")
-        for _ in range(100):  # the frame and the error arrive asynchronously
-            framed = len(page.frames) > 1 and page.frames[1].url.startswith("chrome-error:")
-            reported = any("frame-ancestors" in each for each in session.monitor.errors)
-            if framed and reported:
-                break
-            page.wait_for_timeout(100)
-        assert (framed, reported) == (True, True), url
+        session.open(f"{site.url}/frame")
+        wait_for(partial(is_refused, session), reason=f"refused: {url}")
 
 
 def test_a_form_of_another_site_is_refused(new_session, server, site, web_app):

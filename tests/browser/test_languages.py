@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 from browser.clipping import cut_numbers
 from browser.test_every_page import POCKET, SCHEMES, ask_axe, measure
+from browser.test_explore import focus_chart
 from support.chromium import DESKTOP
 from support.flows import PASSWORD, set_password
 
@@ -142,6 +143,7 @@ def test_a_person_switches_the_language(new_session):
 def test_scripts_speak_german(new_session):
     session = new_session(**DESK, locale="de-DE", timezone_id="Europe/Berlin")
     page = enter(session)
+    session.expect_zone("Berlin")
     session.open("/overview?metric=engagements")
     area = page.locator("#plot .area")
     expect(area).to_have_attribute("aria-label", re.compile("die Pfeiltasten lesen die Werte vor"))
@@ -150,7 +152,7 @@ def test_scripts_speak_german(new_session):
     expect(page.locator("#picked")).to_have_text("1 von höchstens 25 ausgewählt")
     page.locator("#compare, .tray .primary").first.click()
     expect(page.locator("#readout")).to_contain_text("Zeigen Sie auf das Diagramm")
-    page.locator("#chart").focus()
+    focus_chart(page)
     page.keyboard.press("ArrowRight")
     expect(page.locator("#readout")).to_contain_text(re.compile(r"\d+\. \w+\.?, \d\d:\d\d"))
     assert session.monitor.errors == []

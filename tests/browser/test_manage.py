@@ -136,6 +136,7 @@ def test_the_usage_of_a_month_and_its_csv(new_session, console):
     assert any(console.used in line and ',"42124",' in line for line in lines)
     page.get_by_role("navigation", name="Months").get_by_role("link").first.click()
     expect(page).to_have_url(re.compile(r"month=\d{4}-\d\d$"))
+    page.wait_for_load_state()
     page.get_by_role("navigation", name="Months").get_by_role("link").last.click()
     expect(row).to_be_visible()
 

@@ -71,7 +71,9 @@ def test_a_returning_person_is_redirected_to_the_app(tab, app, provider):
     sign_in_there(tab, "alice")
     with tab.expect_request(f"{app.callback}*") as sent:
         tab.get_by_role("button", name="Authorize").click()
-    app.finish_at(sent.value.url)
+    callback = sent.value.url
+    tab.wait_for_url(lambda url: url == callback)
+    app.finish_at(callback)
     tab.goto(f"{provider.server.url}/settings/apps")
     tab.get_by_role("button", name="Sign out").click()
     with tab.expect_request(f"{app.callback}*") as sent:

@@ -99,4 +99,4 @@ def test_a_callback_may_redirect_to_another_origin(new_session, server, at, site
         session = new_session()
         page = session.follow(app.begin())
         page.get_by_role("button", name="Authorize").click()
-        expect(page.get_by_text(WELCOME)).to_be_visible(timeout=3000)
+        expect(page.get_by_text(WELCOME)).to_be_visible()

@@ -6,11 +6,13 @@ from playwright.sync_api import expect
 from browser.test_every_page import POCKET, SCHEMES, ask_axe, measure
 from openengagement.sandbox.pytest_plugin import run_sandbox
 from support.chromium import DESKTOP
+from support.ports import free_port
 
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory):
-    with run_sandbox(tmp_path_factory.mktemp("style-guide"), ["--empty"]) as running:
+    options = ["--empty", "--port", str(free_port())]
+    with run_sandbox(tmp_path_factory.mktemp("style-guide"), options) as running:
         yield running
 
 

@@ -31,6 +31,7 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(
             executable_path=find_chromium(),
             args=["--no-sandbox", "--disable-dev-shm-usage", "--font-render-hinting=none"],
+            timeout=TIMEOUT_MS,
         )
         try:
             yield browser
@@ -64,7 +65,7 @@ class PageMonitor:
 
 
 def open_context(browser: Browser, **options: Any) -> BrowserContext:
-    """Open a browser context without cookies."""
-    context = browser.new_context(**{"viewport": DESKTOP, **options})
+    """Open a browser context without cookies. Its time zone is UTC, whatever the machine's is."""
+    context = browser.new_context(**{"viewport": DESKTOP, "timezone_id": "UTC", **options})
     context.set_default_timeout(TIMEOUT_MS)
     return context
