@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from itertools import accumulate, pairwise
 from typing import Any, Final
 
-from openengagement.engagement.types import DAY_S, HOUR_S, format_time, parse_time
+from openengagement.engagement.types import DAY_S, HOUR_S, format_time, hour_of, parse_time
 from openengagement.engagement.window import WINDOW_MAX_S
 from openengagement.language.current import gettext as _
 from openengagement.language.current import ngettext
@@ -37,8 +37,9 @@ def fit_zone(query: ChartQuery, zone: Zone, *, now_s: float) -> Zone:
     return UTC_ZONE if fits_in_utc and end_s - start_s > WINDOW_MAX_S else zone
 
 
-def build_request(query: ChartQuery, *, today: date, zone: Zone = UTC_ZONE) -> dict[str, Any]:
-    """Build the API request behind a chart. `today` is the present day in the zone."""
+def build_request(query: ChartQuery, *, now_s: float, zone: Zone = UTC_ZONE) -> dict[str, Any]:
+    """Build the API request behind a chart. `now_s` is in Unix seconds."""
+    today = zone.at(now_s).date()
     start, end = (_begun_day(text, today=today) for text in (query.start, query.end))
     by_hour = query.hourly or not zone.is_utc
     times = ["engagement.type", "engagement.day", *(["engagement.hour"] if by_hour else [])]
@@ -53,6 +54,9 @@ def build_request(query: ChartQuery, *, today: date, zone: Zone = UTC_ZONE) -> d
     }
     if start:
         request["start"] = _start_of(start, zone)
+    if start == today.isoformat() and first_hour(today, zone=zone) > hour_of(now_s):
+        # In the first minutes of a day of a zone that is half an hour off, no hour of it has begun.
+        request["start"] = format_time(hour_of(now_s) * HOUR_S)
     if end and end != today.isoformat():  # the API ends at the present by default
         request["end"] = _start_of(end, zone, days=1)
     return request

@@ -1,7 +1,7 @@
 """Charts of an author's Tweets: one metric over the last 28 hours, or over up to 28 days."""
 
 from collections.abc import Callable, Mapping
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -116,7 +116,7 @@ class Charts:
         return fit_zone(query, zone, now_s=self._now_s())
 
     def _build_request(self, query: ChartQuery, zone: Zone) -> dict[str, Any]:
-        return build_request(query, today=self._today(zone), zone=zone)
+        return build_request(query, now_s=self._now_s(), zone=zone)
 
     def _read_chart(self, query: ChartQuery, account_id: int, *, zone: Zone) -> Chart:
         request = self._build_request(query, zone)
@@ -137,7 +137,7 @@ class Charts:
     def _controls(self, request: PageRequest, query: ChartQuery) -> dict[str, Any]:
         """Build the context of the form and of the tabs for common time windows."""
         zone = read_zone(request.query, request.cookies)
-        today = self._today(zone)
+        today = zone.at(self._now_s()).date()
         spans = {_("Last 28 hours"): None, _("7 days"): 6, _("28 days"): 27}
         tabs, path = [], request.base + _PATH
         for title, days in spans.items():
@@ -168,9 +168,6 @@ class Charts:
     def _describe(self, chart: Chart) -> dict[str, TweetView]:
         tweets = self._tweets.read_tweets([int(rank.tweet_id) for rank in chart.ranking])
         return self._views.describe([*tweets.values()])
-
-    def _today(self, zone: Zone) -> date:
-        return zone.at(self._now_s()).date()
 
 
 def _link(path: str, query: ChartQuery, **changes: str) -> str:

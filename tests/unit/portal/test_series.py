@@ -2,7 +2,7 @@
 
 import csv
 import io
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 from openengagement.engagement.types import Endpoint, Tweet
 from openengagement.portal import totals
@@ -27,7 +27,7 @@ from openengagement.portal.series import (
 from openengagement.portal.zones import UTC_ZONE, read_zone
 from support.cases import cases
 
-TODAY = date(2026, 11, 22)
+NOW_S = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 
 
 def chart_query(**given):
@@ -56,7 +56,7 @@ def test_defaults_of_a_chart():
         False,
     )
     assert query.endpoint is Endpoint.LAST_28_HOURS
-    assert build_request(query, today=TODAY) == {
+    assert build_request(query, now_s=NOW_S) == {
         "tweet_ids": ["5", "6"],
         "engagement_types": ["impressions"],
         "groupings": {
@@ -71,7 +71,7 @@ def test_defaults_of_a_chart():
 
 def test_one_line_by_day_for_all_tweets_together():
     query = chart_query(start="2026-11-01", end="2026-11-07", show="together", metric=RATE)
-    request = build_request(query, today=TODAY)
+    request = build_request(query, now_s=NOW_S)
     assert query.endpoint is Endpoint.HISTORICAL
     assert request["engagement_types"] == ["engagements", "impressions"]
     assert request["groupings"]["chart"] == {"group_by": ["engagement.type", "engagement.day"]}
@@ -95,7 +95,7 @@ def test_one_line_by_day_for_all_tweets_together():
 )
 def test_the_last_day_is_part_of_the_chart(end, sent):
     """The API's `end` is exclusive. Today needs no `end`: the API ends at the present."""
-    assert build_request(chart_query(end=end), today=TODAY).get("end") == sent
+    assert build_request(chart_query(end=end), now_s=NOW_S).get("end") == sent
 
 
 def test_a_chart_without_dates_shows_the_last_28_hours_by_the_hour():
@@ -225,7 +225,7 @@ def zone_of(name):
 )
 def test_the_window_is_that_of_the_readers_days(zone, start, end):
     query = chart_query(start="2026-11-01", end="2026-11-07")
-    request = build_request(query, today=TODAY, zone=zone_of(zone))
+    request = build_request(query, now_s=NOW_S, zone=zone_of(zone))
     assert (request["start"], request["end"]) == (start, end)
     by_hour = "engagement.hour" in request["groupings"]["chart"]["group_by"]
     assert by_hour is (zone != "UTC")
@@ -234,14 +234,22 @@ def test_the_window_is_that_of_the_readers_days(zone, start, end):
 def test_a_chart_of_tomorrow_alone_is_one_of_today():
     """A link to the same day in another zone may name it."""
     query = chart_query(start="2026-11-23", end="2026-11-23")
-    request = build_request(query, today=TODAY, zone=zone_of("America/New_York"))
+    request = build_request(query, now_s=NOW_S, zone=zone_of("America/New_York"))
     assert (request["start"], request.get("end")) == ("2026-11-22T05:00:00Z", None)
+
+
+def test_a_chart_of_a_day_whose_first_hour_has_not_begun():
+    """At ten past midnight in a zone that is half an hour off, the running hour is shown."""
+    now_s = datetime(2026, 11, 22, 18, 40, tzinfo=UTC).timestamp()
+    query = chart_query(start="2026-11-23", end="2026-11-23")
+    request = build_request(query, now_s=now_s, zone=zone_of("Asia/Kolkata"))
+    assert (request["start"], request.get("end")) == ("2026-11-22T18:00:00Z", None)
 
 
 @cases("text", ["soon", "2026-02-30", "9999-12-31"])
 def test_text_that_is_no_day_of_a_zone_goes_to_the_api_unchanged(text):
     query = chart_query(start="2026-11-01", end=text)
-    assert build_request(query, today=TODAY, zone=zone_of("Asia/Tokyo"))["end"] == text
+    assert build_request(query, now_s=NOW_S, zone=zone_of("Asia/Tokyo"))["end"] == text
 
 
 HOURS_OF_TWO_DAYS = {
