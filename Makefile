@@ -102,9 +102,9 @@ heavy: setup interop ## Run the heavy tests, on all cores
 	@$(BIN)/python -m pytest -q -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -m heavy
 
 # The tests over HTTP that `make test` runs on files. `replicated` has two API nodes.
-ON_CLUSTER = TEST_SERVERS=forked PYTHONPATH=$(CURDIR)/tests/support/cheap_passwords $(BIN)/python -m pytest -q -m "not heavy"
+ON_CLUSTER = TEST_SERVERS=forked PYTHONPATH=$(CURDIR)/tests/support/cheap_passwords $(BIN)/python -m pytest -q -n logical -m "not heavy"
 clusters: setup interop ## Run the wire tests, the oracle and the attacks on clusters
-	@TEST_STORES=cluster $(ON_CLUSTER) -n logical tests/wire tests/oracle tests/attacks
+	@TEST_STORES=cluster $(ON_CLUSTER) tests/wire tests/oracle tests/attacks
 	@TEST_STORES=replicated $(ON_CLUSTER) tests/wire tests/attacks
 
 cluster-faults: setup interop ## Stop servers of a cluster under load, and try the short version of `make faults`
