@@ -160,6 +160,19 @@ def test_hours_are_shown_in_utc_and_local_time(new_session):
     expect(page.locator("#readout")).to_have_text("1 May, 00:30 (19:00 UTC)")
 
 
+@pytest.mark.parametrize("path", ["/explore", "/explore?period=28d"])
+def test_times_of_a_list_are_those_of_the_zone_that_it_names(new_session, path):
+    session = new_session(timezone_id="Asia/Kolkata", locale="en-GB")
+    page = arrive(session, path)
+    session.expect_zone("Kolkata|Calcutta")
+    posted = page.locator("main time").first
+    at = datetime.fromisoformat(posted.get_attribute("datetime"))
+    expect(posted).to_contain_text(f"{at + timedelta(hours=5, minutes=30):%H:%M}")
+    page.get_by_role("link", name="UTC", exact=True).click()
+    expect(posted).to_contain_text(f"{at:%H:%M}")
+    expect(page.locator(".zone")).to_contain_text("UTC")
+
+
 def test_zoom_by_dragging_and_reset(session):
     page = arrive(session, DAYS + "&by=hour")
     box = chart_of(page)
