@@ -225,7 +225,7 @@ class Chart {
     const { figures, form, hidden, holder, moment, part, plot, times, zone } = this;
     const place = moment.isUtc ? "" : ` (${zone})`;
     const span = this.hourly
-      ? gettext("%(first)s to %(last)s", { first: moment.short(times[0]), last: moment.short(times.at(-1)) }) + place
+      ? gettext("%(first)s to %(last)s", { first: moment.short(times[0]), last: moment.short(times.at(-1) + figures.step) }) + place
       : holder.dataset.span;
     const below = [span, part("running")?.textContent, holder.dataset.platform];
     const words = {
