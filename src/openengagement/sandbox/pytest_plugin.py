@@ -89,10 +89,17 @@ def run_sandbox(folder: Path, options: Sequence[str]) -> Iterator[RunningSandbox
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that the system gives to nobody else for a minute.
+
+    An end of a connection that closes first keeps its port so long (TIME_WAIT), but a server may
+    listen there.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address: tuple[str, int] = listener.getsockname()
+        with socket.create_connection(address):
+            accepted, _ = listener.accept()
+            accepted.close()
+    return address[1]
 
 
 def _stop(process: "subprocess.Popen[str]") -> None:
