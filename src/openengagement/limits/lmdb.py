@@ -199,6 +199,7 @@ class LmdbLimits:
         """Return the number of nonces and windows."""
         return {"entries": self._db.stat()["entries"]}
 
+    @_unavailable
     def list_jumps(self) -> list[tuple[float, float]]:
         """List the recorded jumps of the clock, the oldest first: from and to these Unix times."""
         with self._db.begin() as db:

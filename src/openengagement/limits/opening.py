@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from openengagement.damage import Damage, Inspection
+from openengagement.errors import StoreUnavailable
 from openengagement.extras import import_postgresql
 from openengagement.limits.contract import Limits, LimitsUnusable
 from openengagement.limits.lmdb import LmdbLimits, file_of_boot
@@ -54,5 +55,5 @@ def check_limits(data: Path, inspection: Inspection) -> None:
     try:
         with closing(LmdbLimits(data)) as limits:
             inspection.clock_jumps += [("nonces", *jump) for jump in limits.list_jumps()]
-    except LimitsUnusable as error:
+    except (LimitsUnusable, StoreUnavailable) as error:
         inspection.damaged.append(Damage(path.name, str(error), _REMEDY))

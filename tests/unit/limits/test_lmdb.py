@@ -10,17 +10,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import lmdb
 import pytest
 
+from openengagement.damage import Inspection
 from openengagement.errors import StoreUnavailable
 from openengagement.limits import lmdb as lmdb_module
 from openengagement.limits import lmdb_file
 from openengagement.limits.contract import LimitsUnusable, Nonce
-from openengagement.limits.lmdb import LmdbLimits
+from openengagement.limits.lmdb import LmdbLimits, file_of_boot
 from openengagement.limits.lmdb_file import find_damage
+from openengagement.limits.opening import check_limits
 from support.forked import run_python
 from support.waiting import PATIENCE_S
 
@@ -393,6 +396,28 @@ def test_random_damage_never_ends_the_process(full):
             data[at : at + 4096] = chance.randbytes(4096)
         full.write_bytes(data)
         use_all(full.parent)
+
+
+def test_values_that_damage_made_too_long_are_a_fault_of_the_store(limits, tmp_path):
+    count = partial(limits.remember_nonce_and_count, subject=b"5", limits={MINUTE: 9}, now_s=T)
+    count(nonce("1"))
+    for uptime_s in (1000, 5):  # the clock, and then a jump of it
+        limits.expire(now_s=T, uptime_s=uptime_s, window_s=300)
+    limits.expire(now_s=T + 9000, uptime_s=6, window_s=300)
+    assert limits.list_jumps()
+    with limits._db.begin(write=True) as db:
+        for key, value in [*db.cursor()]:
+            db.put(key, bytes(value) + b"\xff" * 9)
+    for call in (
+        partial(count, nonce("2")),
+        partial(limits.uncount, b"5", MINUTE, now_s=T),
+        partial(limits.expire, now_s=T, uptime_s=7, window_s=300),
+        limits.list_jumps,
+    ):
+        with pytest.raises(StoreUnavailable):
+            call()
+    check_limits(tmp_path, inspection := Inspection(lambda _: None))
+    assert [each.file for each in inspection.damaged] == [file_of_boot(tmp_path).name]
 
 
 def find_damage_elsewhere(path):
