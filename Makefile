@@ -97,7 +97,7 @@ $(INTEROP_STAMPS): %/node_modules/.installed: %/package-lock.json
 	@cd $* && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# One more only, because these have browsers, databases and large files.
+# One pytest worker more than there are cores: these tests have browsers, databases and large files.
 heavy: setup interop ## Run the heavy tests, on all cores
 	@$(BIN)/python -m pytest -q -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -m heavy
 

@@ -23,7 +23,7 @@ TOTALS = {"favorites": "4", "retweets": "2", "replies": "1", "quote_tweets": "1"
 WITH_AND_WITHOUT_SCRIPT = pytest.mark.parametrize(
     "script", [True, False], ids=["script", "no-script"]
 )
-COPIED_MS = 2500  # for so long, a button says that it copied
+COPIED_MS = 2500  # how long a button says that it copied
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', {value: undefined})"
 SECRET_IDS = ("consumer-key", "consumer-secret", "access-token", "access-token-secret")
 

@@ -127,7 +127,7 @@ def fill_and_recover(disk, calls, *, rounds):
     for number in range(ROUNDS_MAX):
         calls.count_new(lines=400)
         calls.make_others(number)
-        disk.fill()  # the log of a database may have let go of some space, or have some left
+        disk.fill()  # a database may have freed space in its log
         if number + 1 >= rounds and calls.were_refused("events", "accounts", "request token"):
             break
     else:

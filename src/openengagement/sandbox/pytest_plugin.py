@@ -89,10 +89,9 @@ def run_sandbox(folder: Path, options: Sequence[str]) -> Iterator[RunningSandbox
 
 
 def _free_port() -> int:
-    """Return a port that the system gives to nobody else for a minute.
+    """Return a port that no other program gets within a minute, unless it asks for this number.
 
-    An end of a connection that closes first keeps its port so long (TIME_WAIT), but a server may
-    listen there.
+    The system keeps the port of a closed connection so long (TIME_WAIT). A server may listen there.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address: tuple[str, int] = listener.getsockname()
